@@ -45,13 +45,15 @@ type Processor interface {
 	// state of the group changed. An error sends the record to the dead
 	// letter; state must then be as before.
 	Apply(c *Context) (changed bool, err error)
-	// NextTimer returns the earliest watermark at which Advance has something
-	// to do for the group: Advance is called with the first watermark that is
-	// at or above it. Never when there is nothing. It is called often and
-	// must be O(1).
+	// NextTimer returns the stream time of the group's earliest timer, Never
+	// when there is none. It is called often and must be O(1).
 	NextTimer(group int) int64
-	// Advance closes what the watermark (c.Watermark) has passed, in the
-	// order of time and then of key.
+	// Advance fires the group's timers that are due at c.Watermark, in the
+	// order of their keys. When the watermark passes several timers, the
+	// runner steps it from timer to timer over all groups, in the order of
+	// time and then of group, so that what is put out does not depend on how
+	// ticks are spaced: c.Watermark is the timer's own time. Afterwards
+	// NextTimer must be above c.Watermark.
 	Advance(c *Context)
 	// AppendState appends the state of a group to dst in a versioned format.
 	// Empty: the group holds nothing. Equal states must give equal bytes.
@@ -69,7 +71,8 @@ type Context struct {
 	// Group is the key group whose state may be touched.
 	Group int
 	// Watermark is the stream time, ms since the epoch, below which nothing
-	// more is expected; math.MinInt64 before the first tick.
+	// more is expected; math.MinInt64 before the first tick. In Advance it is
+	// the time of the timer that fires.
 	Watermark int64
 	// Delayed: the record's upstream was left behind; closed windows do not
 	// see it.
