@@ -55,8 +55,10 @@ func TestRun(t *testing.T) {
 			calls: []string{"start a", "start b", "stop b", "stop a"},
 		},
 		{
-			name:  "a background failure drains everything and is returned",
-			tweak: func(a, _ *part, _ func()) { a.onStart = func(fail func(error)) { fail(boom); fail(errors.New("echo")) } },
+			name: "a background failure drains everything and is returned",
+			tweak: func(a, _ *part, _ func()) {
+				a.onStart = func(fail func(error)) { fail(boom); fail(errors.New("echo")) }
+			},
 			calls: []string{"start a", "start b", "stop b", "stop a"},
 			want:  []string{"a: boom"},
 		},
