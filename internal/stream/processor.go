@@ -85,6 +85,10 @@ type Context struct {
 type Output struct {
 	// Topic without prefix (kafka.TopicEnriched and so on).
 	Topic string
+	// StreamTime that the record carries, ms since the epoch; zero for what
+	// is not part of a stream (alerts, dead letters). The runner refuses what
+	// lies below the watermark, and so below the last tick.
+	StreamTime int64
 	// Key decides the partition through its key group.
 	Key, Value []byte
 	Headers    []kgo.RecordHeader

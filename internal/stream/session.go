@@ -1,0 +1,662 @@
+package stream
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-flow/weir/internal/kafka"
+	"github.com/weir-flow/weir/schemas"
+)
+
+// session is one membership of the group. All of it but the callbacks runs in
+// one goroutine; the callbacks hand over events.
+type session struct {
+	r          *Runner
+	gts        *kgo.GroupTransactSession
+	admin      *kadm.Client
+	input      string // topics with prefix
+	state      string
+	topicID    string
+	partitions int
+	tickTo     map[string]int // topic with prefix -> partitions
+
+	tasks     map[int32]*running
+	restoring map[int32]context.CancelFunc
+	restored  chan restoredTask
+	slots     chan struct{} // bounds how many tasks are restored at a time
+
+	mu     sync.Mutex
+	events []event
+
+	inTxn     bool
+	begun     time.Time // of the open transaction
+	mustAbort bool      // something in the open transaction may not be committed
+
+	failedMu sync.Mutex
+	failed   error // of producing, in the open transaction
+}
+
+// running is a task at work.
+type running struct {
+	*task
+	// base is the offset that the group has committed, consumed the offset
+	// after what the open transaction has polled. Where consumed is below the
+	// task's position, the input was rewound by an abort.
+	base, consumed int64
+	touched        bool  // by the open transaction
+	ticked         int64 // the watermark that downstream was last told
+	budget         float64
+	saved          time.Time   // when budget was last filled up
+	savedAt        []time.Time // by index: last snapshot
+	batch          []*kgo.Record
+}
+
+// synced reports that everything applied has been polled in this transaction
+// or before: state and offsets match, so snapshots and ticks may be written.
+func (t *running) synced() bool { return t.consumed == t.position }
+
+type restoredTask struct {
+	partition int32
+	task      *task
+	err       error
+	ctx       context.Context
+}
+
+// event is something the group told us.
+type event struct {
+	assigned map[int32]int64 // partition -> committed offset, negative: none
+	revoked  []int32
+	lost     bool
+}
+
+// session joins the group and works until the runner is stopped (nil) or
+// something breaks.
+func (r *Runner) session(ctx context.Context) error {
+	s := &session{
+		r: r, tasks: map[int32]*running{}, restoring: map[int32]context.CancelFunc{},
+		restored: make(chan restoredTask), slots: make(chan struct{}, 4), tickTo: map[string]int{},
+		input: r.deps.Prefix + r.stage.Input, state: r.deps.Prefix + kafka.StateTopic(r.stage.Name),
+	}
+	if err := s.describe(ctx); err != nil {
+		return err
+	}
+	if err := s.join(); err != nil {
+		return err
+	}
+	// A static member does not leave: its partitions wait for its restart.
+	defer s.gts.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	var restores sync.WaitGroup
+	defer restores.Wait()
+	defer cancel()
+	return s.loop(ctx, &restores)
+}
+
+// describe looks at the topics of the stage: they must be there, and fit.
+func (s *session) describe(ctx context.Context) error {
+	cl, err := kgo.NewClient(s.r.deps.Options()...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stage := s.r.stage
+	want := []string{s.input, s.state, s.r.deps.Prefix + kafka.TopicDeadLetter}
+	for _, t := range append(slices.Clone(stage.Ticks), stage.Outputs...) {
+		want = append(want, s.r.deps.Prefix+t)
+	}
+	details, err := kadm.NewClient(cl).ListTopics(ctx, want...)
+	if err != nil {
+		return fmt.Errorf("Kafka does not answer (check kafka.brokers): %w", err)
+	}
+	for _, name := range want {
+		d := details[name]
+		if d.Err != nil {
+			return fmt.Errorf("topic %s: %w (weir setup makes the topics)", name, d.Err)
+		}
+	}
+	s.partitions = len(details[s.input].Partitions)
+	id := details[s.input].ID
+	s.topicID = hex.EncodeToString(id[:])
+	if n := s.partitions; n&(n-1) != 0 || n > kafka.Groups {
+		return &brokenStageError{fmt.Errorf("topic %s has %d partitions: it must be a power of two up to %d", s.input, n, kafka.Groups)}
+	}
+	if n := len(details[s.state].Partitions); n != s.partitions {
+		return &brokenStageError{fmt.Errorf("topic %s has %d partitions, %s has %d: they must be equal", s.state, n, s.input, s.partitions)}
+	}
+	for _, t := range stage.Ticks {
+		s.tickTo[s.r.deps.Prefix+t] = len(details[s.r.deps.Prefix+t].Partitions)
+	}
+	return nil
+}
+
+// join makes the group's client. Transaction and session timeouts bound what
+// a kill costs: nobody waits longer for a dead member or its transaction.
+func (s *session) join() error {
+	d := s.r.deps
+	group := d.Prefix + s.r.stage.Name
+	opts := append(d.Options(),
+		kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(s.input),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.SessionTimeout(10*time.Second),
+		kgo.HeartbeatInterval(time.Second),
+		kgo.TransactionTimeout(10*time.Second),
+		kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.OnPartitionsAssigned(s.onAssigned),
+		kgo.AdjustFetchOffsetsFn(s.onOffsets),
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			s.tell(event{revoked: m[s.input]})
+		}),
+		kgo.OnPartitionsLost(func(context.Context, *kgo.Client, map[string][]int32) { s.tell(event{lost: true}) }),
+	)
+	id := d.Instance
+	if id != "" {
+		opts = append(opts, kgo.InstanceID(group+"-"+id))
+	} else {
+		id = strconv.FormatInt(time.Now().UnixNano(), 36)
+	}
+	opts = append(opts, kgo.TransactionalID(group+"-"+id))
+	if err := kgo.ValidateOpts(opts...); err != nil {
+		return &brokenStageError{err}
+	}
+	gts, err := kgo.NewGroupTransactSession(opts...)
+	if err != nil {
+		return err
+	}
+	s.gts = gts
+	s.admin = kadm.NewClient(gts.Client())
+	return nil
+}
+
+func (s *session) tell(e event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+}
+
+// onAssigned keeps new partitions from being fetched until they have their
+// state. It runs before their offsets are known, so nothing slips through.
+func (s *session) onAssigned(_ context.Context, cl *kgo.Client, m map[string][]int32) {
+	cl.PauseFetchPartitions(m)
+}
+
+// onOffsets learns where the group stands. The broker has answered only after
+// open transactions on these offsets had ended.
+func (s *session) onOffsets(_ context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	e := event{assigned: map[int32]int64{}}
+	for p, o := range m[s.input] {
+		e.assigned[p] = o.EpochOffset().Offset
+	}
+	s.tell(e)
+	return m, nil
+}
+
+func (s *session) loop(ctx context.Context, restores *sync.WaitGroup) error {
+	for {
+		if err := s.settleEvents(ctx, restores); err != nil {
+			return err
+		}
+		stopping := false
+		select {
+		case <-s.r.stop:
+			stopping = true
+		default:
+		}
+		if stopping {
+			return s.finish(ctx)
+		}
+		fetches := s.poll(ctx)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.apply(ctx, fetches); err != nil {
+			return err
+		}
+		if s.inTxn && time.Since(s.begun) >= s.r.cfg.CommitInterval {
+			if err := s.end(ctx, false); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// poll waits for input, but no longer than the next commit may take, nor so
+// long that a stop or a restored task would wait.
+func (s *session) poll(ctx context.Context) kgo.Fetches {
+	wait := 50 * time.Millisecond
+	if s.inTxn {
+		wait = min(wait, max(time.Millisecond, s.r.cfg.CommitInterval-time.Since(s.begun)))
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return s.gts.PollRecords(ctx, s.r.cfg.MaxPollRecords)
+}
+
+// settleEvents takes in what the group said and which tasks are ready.
+func (s *session) settleEvents(ctx context.Context, restores *sync.WaitGroup) error {
+	s.mu.Lock()
+	events := s.events
+	s.events = nil
+	s.mu.Unlock()
+	for _, e := range events {
+		for _, p := range e.revoked {
+			s.drop(p)
+		}
+		if e.lost {
+			for p := range s.restoring {
+				s.drop(p)
+			}
+			for p := range s.tasks {
+				s.drop(p)
+			}
+		}
+		if e.lost || len(e.revoked) > 0 {
+			// The first transaction after a revoke aborts, whatever is in it:
+			// an empty one is the cheapest.
+			if err := s.abort(ctx); err != nil {
+				return err
+			}
+		}
+		for p, committed := range e.assigned {
+			s.drop(p) // a revoke that we were not told of
+			restoreCtx, cancel := context.WithCancel(ctx)
+			s.restoring[p] = cancel
+			restores.Go(func() { s.bring(restoreCtx, p, committed) })
+		}
+	}
+	for {
+		select {
+		case done := <-s.restored:
+			if done.ctx.Err() != nil {
+				continue // revoked meanwhile
+			}
+			delete(s.restoring, done.partition)
+			if done.err != nil {
+				return done.err
+			}
+			s.adopt(done.task)
+			continue
+		default:
+		}
+		break
+	}
+	switch {
+	case len(s.restoring) > 0:
+		s.r.status.set(fmt.Errorf("restoring the state of %d of %d partitions", len(s.restoring), len(s.restoring)+len(s.tasks)))
+	default:
+		s.r.status.set(nil)
+	}
+	return nil
+}
+
+// bring restores a task and hands it over.
+func (s *session) bring(ctx context.Context, p int32, committed int64) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return
+	}
+	t, err := s.restore(ctx, p, committed)
+	select {
+	case s.restored <- restoredTask{partition: p, task: t, err: err, ctx: ctx}:
+	case <-ctx.Done():
+	}
+}
+
+// adopt puts a restored task to work where it stands.
+func (s *session) adopt(t *task) {
+	now := time.Now()
+	s.tasks[t.partition] = &running{
+		task: t, base: t.position, consumed: t.position, ticked: noWatermark,
+		saved: now, savedAt: make([]time.Time, len(t.firstDirty)),
+	}
+	m := map[string][]int32{s.input: {t.partition}}
+	s.gts.Client().SetOffsets(map[string]map[int32]kgo.EpochOffset{s.input: {t.partition: {Epoch: -1, Offset: t.position}}})
+	s.gts.Client().ResumeFetchPartitions(m)
+}
+
+// drop forgets a partition that is not ours any more.
+func (s *session) drop(p int32) {
+	if cancel, ok := s.restoring[p]; ok {
+		cancel()
+		delete(s.restoring, p)
+	}
+	if t, ok := s.tasks[p]; ok {
+		if t.touched {
+			s.mustAbort = true
+		}
+		delete(s.tasks, p)
+	}
+}
+
+// apply applies what was polled, tasks side by side, and produces their
+// outputs.
+func (s *session) apply(ctx context.Context, fetches kgo.Fetches) error {
+	for _, e := range fetches.Errors() {
+		switch {
+		case errors.Is(e.Err, context.DeadlineExceeded):
+		case errors.Is(e.Err, kerr.OffsetOutOfRange):
+			return &LostError{Stage: s.r.stage.Name, Partition: e.Partition, What: fmt.Sprintf("the offset it stands at is gone from %s (%v)", e.Topic, e.Err)}
+		default:
+			return fmt.Errorf("fetch %s, partition %d: %w", e.Topic, e.Partition, e.Err)
+		}
+	}
+	if fetches.NumRecords() == 0 {
+		return nil
+	}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	var batch []*running
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if len(p.Records) == 0 {
+			return
+		}
+		t := s.tasks[p.Partition]
+		if t == nil {
+			// It was taken from us after it was fetched; its offsets must not
+			// be committed from here.
+			s.mustAbort = true
+			return
+		}
+		if len(t.batch) == 0 {
+			batch = append(batch, t)
+		}
+		t.batch = append(t.batch, p.Records...)
+	})
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, t := range batch {
+		g.Go(t.run)
+	}
+	if err := g.Wait(); err != nil {
+		return &brokenStageError{err}
+	}
+	for _, t := range batch {
+		s.produceDue(ctx, t)
+	}
+	return nil
+}
+
+// run applies the task's batch.
+func (t *running) run() error {
+	for _, r := range t.batch {
+		if err := t.apply(r.Offset, r.Key, r.Value); err != nil {
+			return err
+		}
+	}
+	t.consumed = t.batch[len(t.batch)-1].Offset + 1
+	t.touched = true
+	clear(t.batch)
+	t.batch = t.batch[:0]
+	return nil
+}
+
+func (s *session) begin() error {
+	if s.inTxn {
+		return nil
+	}
+	if err := s.gts.Begin(); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	s.inTxn, s.begun, s.mustAbort = true, time.Now(), false
+	return nil
+}
+
+func (s *session) produceDue(ctx context.Context, t *running) {
+	due := t.due(t.consumed)
+	for i := range due {
+		o := &due[i]
+		s.r.metrics.outputs.WithLabelValues(o.Topic).Inc()
+		s.produce(ctx, &kgo.Record{Topic: s.r.deps.Prefix + o.Topic, Key: o.Key, Value: o.Value, Headers: o.Headers})
+	}
+}
+
+func (s *session) produce(ctx context.Context, r *kgo.Record) {
+	s.gts.Produce(ctx, r, s.produced)
+}
+
+// produced notes the first error: a transaction that lacks a record must not
+// be committed.
+func (s *session) produced(r *kgo.Record, err error) {
+	if err == nil {
+		return
+	}
+	s.failedMu.Lock()
+	defer s.failedMu.Unlock()
+	if s.failed == nil {
+		s.failed = fmt.Errorf("produce to %s (%d bytes): %w", r.Topic, len(r.Value), err)
+	}
+}
+
+func (s *session) takeFailed() error {
+	s.failedMu.Lock()
+	defer s.failedMu.Unlock()
+	err := s.failed
+	s.failed = nil
+	return err
+}
+
+// end commits the open transaction: with the outputs go ticks, snapshots and
+// the tasks' records, where state and offsets match.
+func (s *session) end(ctx context.Context, final bool) error {
+	if s.mustAbort || s.forced("before-ticks") {
+		return s.abort(ctx)
+	}
+	begin := time.Now()
+	touched := s.touched()
+	s.produceTicks(ctx, touched)
+	saved := s.produceState(ctx, touched, final)
+	if s.forced("before-commit") {
+		return s.abort(ctx)
+	}
+	// Flush before the verdict: a record that cannot be produced must abort
+	// the transaction, and only its promise says so.
+	if err := s.gts.Client().Flush(ctx); err != nil {
+		return err
+	}
+	if err := s.takeFailed(); err != nil {
+		if abortErr := s.abort(ctx); abortErr != nil {
+			return errors.Join(err, abortErr)
+		}
+		return err
+	}
+	committed, err := s.gts.End(ctx, kgo.TryCommit)
+	s.inTxn = false
+	s.r.metrics.commitSeconds.Observe(time.Since(begin).Seconds())
+	if err != nil {
+		s.r.metrics.transactions.WithLabelValues("failed").Inc()
+		return fmt.Errorf("end transaction: %w", err)
+	}
+	if !committed {
+		s.rewind()
+		return nil
+	}
+	s.r.metrics.transactions.WithLabelValues("committed").Inc()
+	for _, t := range touched {
+		t.touched = false
+		t.base = t.consumed
+		t.committed(t.consumed)
+		if t.synced() {
+			t.ticked = t.wm.Current
+		}
+	}
+	for _, g := range saved {
+		g.task.firstDirty[g.index] = clean
+		g.task.savedAt[g.index] = begin
+	}
+	return nil
+}
+
+// touched returns the tasks the open transaction has input of, in order.
+func (s *session) touched() []*running {
+	var ts []*running
+	for _, t := range s.tasks {
+		if t.touched {
+			ts = append(ts, t)
+		}
+	}
+	slices.SortFunc(ts, func(a, b *running) int { return int(a.partition - b.partition) })
+	return ts
+}
+
+// abort ends the open transaction, or an empty one, without a commit.
+func (s *session) abort(ctx context.Context) error {
+	if !s.inTxn {
+		if err := s.begin(); err != nil {
+			return err
+		}
+	}
+	_, err := s.gts.End(ctx, kgo.TryAbort)
+	s.inTxn = false
+	_ = s.takeFailed() // buffered records fail when they are aborted
+	if err != nil {
+		s.r.metrics.transactions.WithLabelValues("failed").Inc()
+		return fmt.Errorf("abort transaction: %w", err)
+	}
+	s.rewind()
+	return nil
+}
+
+// rewind readies the tasks after an abort: the input comes again from the
+// last commit, their memory stays.
+func (s *session) rewind() {
+	s.r.metrics.transactions.WithLabelValues("aborted").Inc()
+	offsets := map[int32]kgo.EpochOffset{}
+	for p, t := range s.tasks {
+		t.touched = false
+		t.consumed = t.base
+		t.aborted()
+		offsets[p] = kgo.EpochOffset{Epoch: -1, Offset: t.base}
+	}
+	s.gts.Client().SetOffsets(map[string]map[int32]kgo.EpochOffset{s.input: offsets})
+}
+
+// produceTicks tells every partition downstream how far our tasks have come,
+// in one tick for all of them.
+func (s *session) produceTicks(ctx context.Context, touched []*running) {
+	var tick schemas.Tick
+	for _, t := range touched {
+		if t.synced() && t.wm.Current > t.ticked {
+			tick.Upstreams = append(tick.Upstreams, schemas.Upstream{
+				Id: s.r.stage.Name + "/" + strconv.Itoa(int(t.partition)), Of: int32(s.partitions), Time: t.wm.Current,
+			})
+		}
+	}
+	if len(tick.Upstreams) == 0 {
+		return
+	}
+	value := tick.Append(nil)
+	for topic, n := range s.tickTo {
+		for p := range n {
+			s.produce(ctx, &kgo.Record{Topic: topic, Partition: int32(p), Value: value})
+		}
+	}
+}
+
+// savedGroup is a key group whose snapshot is in the open transaction.
+type savedGroup struct {
+	task  *running
+	index int
+}
+
+// produceState writes snapshots within the tasks' budgets and, last, the
+// record of each task.
+func (s *session) produceState(ctx context.Context, touched []*running, final bool) (saved []savedGroup) {
+	now := time.Now()
+	ctx = kafka.Pinned(ctx)
+	put := func(t *running, key, value []byte) {
+		s.produce(ctx, &kgo.Record{Topic: s.state, Partition: t.partition, Key: key, Value: value})
+	}
+	for _, t := range touched {
+		if t.synced() {
+			for _, i := range t.choose(now, s.r.cfg, final) {
+				group := t.group(i)
+				state := t.proc.AppendState(nil, group)
+				for _, r := range appendSnapshot(nil, group, t.position, state) {
+					put(t, r.key, r.value)
+					s.r.metrics.snapshotBytes.Add(float64(len(r.value)))
+					t.budget -= float64(len(r.value))
+				}
+				saved = append(saved, savedGroup{task: t, index: i})
+			}
+			t.remember()
+		}
+		record := taskRecord{TopicID: s.topicID, Partitions: s.partitions, Committed: t.consumed, Replay: t.replayFrom(t.consumed)}
+		put(t, []byte(taskKey), record.marshal())
+	}
+	return saved
+}
+
+// choose returns the indices of the groups to save now: those whose change
+// has waited longest, as far as the budget goes; all of them at the end.
+func (t *running) choose(now time.Time, cfg Config, final bool) []int {
+	rate := float64(cfg.SnapshotRate)
+	t.budget = min(t.budget+now.Sub(t.saved).Seconds()*rate, rate)
+	t.saved = now
+	var due []int
+	dirty := 0
+	for i, o := range t.firstDirty {
+		if o == clean {
+			continue
+		}
+		dirty++
+		if t.savedAt[i].IsZero() {
+			// Spread the first snapshots over the interval.
+			t.savedAt[i] = now.Add(-cfg.SnapshotInterval * time.Duration(i) / time.Duration(len(t.firstDirty)))
+		}
+		if final || now.Sub(t.savedAt[i]) >= cfg.SnapshotInterval {
+			due = append(due, i)
+		}
+	}
+	t.metrics.dirty.Set(float64(dirty))
+	if final {
+		return due
+	}
+	if t.budget <= 0 || len(due) == 0 {
+		return nil
+	}
+	slices.SortFunc(due, func(a, b int) int { return cmpInt64(t.firstDirty[a], t.firstDirty[b]) })
+	// What a group costs is known only when it is written: a few at a time,
+	// and the budget may go below zero once.
+	return due[:min(len(due), 8)]
+}
+
+func cmpInt64(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func (s *session) forced(step string) bool {
+	return s.r.forceAbort != nil && s.r.forceAbort(step)
+}
+
+// finish commits what was applied, with all state that is not saved.
+func (s *session) finish(ctx context.Context) error {
+	if !s.inTxn {
+		return nil
+	}
+	return s.end(ctx, true)
+}
