@@ -33,7 +33,7 @@ func options(t *testing.T) testbed.Options {
 
 func client(t *testing.T, brokers []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...)}, opts...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(100 * time.Millisecond)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,12 +230,22 @@ func close(t *testing.T, c io.Closer) {
 	}
 }
 
+// enterable is a directory that servers can enter when we are root and they
+// are not: t.TempDir's parent is for its owner alone.
+func enterable(t *testing.T) string {
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // A directory is taken up again after an orderly close and after a kill, at
 // other ports, and by one process only.
 func TestKafkaTakesUpAStaleDirectory(t *testing.T) {
 	testbed.RequireServers(t)
 	o := options(t)
-	o.Dir = filepath.Join(t.TempDir(), "kafka")
+	o.Dir = enterable(t)
 	const topic = "kept"
 	var want []string
 	for round, end := range []string{"orderly", "killed", "orderly"} {
@@ -266,7 +276,7 @@ func TestKafkaTakesUpAStaleDirectory(t *testing.T) {
 func TestElasticsearchKeepsWhatItAcknowledged(t *testing.T) {
 	testbed.RequireServers(t)
 	o := options(t)
-	o.Dir = filepath.Join(t.TempDir(), "elasticsearch")
+	o.Dir = enterable(t)
 	e, err := testbed.StartElasticsearch(bounded(t), o)
 	if err != nil {
 		t.Fatal(err)
