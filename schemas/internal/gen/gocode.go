@@ -132,26 +132,6 @@ func goType(s *avsc.Schema, refine string) string {
 	panic("gen: no Go type for " + string(s.Kind))
 }
 
-// minSize is the least number of bytes that a value takes: what bounds the
-// count of an array by the length of the input.
-func minSize(s *avsc.Schema) int {
-	switch s.Kind {
-	case avsc.Null:
-		return 0
-	case avsc.Double:
-		return 8
-	case avsc.Fixed:
-		return s.Size
-	case avsc.Record:
-		n := 0
-		for _, f := range s.Fields {
-			n += minSize(f.Type)
-		}
-		return n
-	}
-	return 1 // a varint, a boolean, a length, a block count, a branch
-}
-
 func comment(indent, text string) string {
 	const width = 78
 	var b strings.Builder
@@ -333,7 +313,7 @@ func (f *file) decoder(s *avsc.Schema) {
 			f.p("%s = d.extras(%s, 0)", v, v)
 		case t.Kind == avsc.Array:
 			f.p("%[1]s = %[1]s[:0]\nfor n := d.block(%[2]d); n > 0; n = d.block(%[2]d) {\n%[1]s = slices.Grow(%[1]s, n)\nfor ; n > 0 && !d.failed(); n-- {\n%[1]s = %[1]s[:len(%[1]s)+1]\n%[3]s\n}\n}",
-				v, minSize(t.Items), decodeValue(t.Items, "", fmt.Sprintf("%s[len(%s)-1]", v, v)))
+				v, t.Items.MinSize(), decodeValue(t.Items, "", fmt.Sprintf("%s[len(%s)-1]", v, v)))
 		default:
 			f.p("%s", decodeValue(t, field.Go, v))
 		}
