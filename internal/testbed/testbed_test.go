@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +21,14 @@ import (
 	"github.com/weir-flow/weir/internal/testbed"
 )
 
+// victim makes the test binary a process that starts servers and is killed.
+const victim = "WEIR_TESTBED_VICTIM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(victim) != "" {
+		beKilled()
+		os.Exit(1)
+	}
 	code := m.Run()
 	if err := testbed.CloseShared(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -298,6 +308,113 @@ func TestElasticsearchKeepsWhatItAcknowledged(t *testing.T) {
 	defer close(t, e)
 	if got := count(t, e.URL(), "kept"); got != 1 {
 		t.Errorf("documents after a new start (-got, +want)\n- %d\n+ 1", got)
+	}
+}
+
+// beKilled starts both servers, prints their addresses, and waits.
+func beKilled() {
+	k, err := testbed.StartKafka(context.Background(), testbed.Options{})
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	e, err := testbed.StartElasticsearch(context.Background(), testbed.Options{})
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	fmt.Println("addresses", k.Brokers()[0], strings.TrimPrefix(e.URL(), "http://"))
+	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test, should that die
+}
+
+// Servers die with the process that started them, even when that is killed,
+// and the next start clears the directories that it left.
+func TestServersDieWithTheirParent(t *testing.T) {
+	testbed.RequireServers(t)
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ties a child to its parent")
+	}
+	cache := t.TempDir()
+	for dir := cache; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The servers of the real cache, and a place of its own for data.
+	servers := filepath.Join(testbed.DefaultCache(), "servers")
+	if err := os.MkdirAll(servers, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(servers, filepath.Join(cache, "servers")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), victim+"=1", "WEIR_CACHE="+cache)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said [3]string
+	if _, err := fmt.Fscan(stdout, &said[0], &said[1], &said[2]); err != nil || said[0] != "addresses" {
+		t.Errorf("the victim said %q: %v", said, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed: an error says so
+
+	for _, addr := range said[1:] {
+		waitRefused(t, addr)
+	}
+	if left := entries(t, cache, "*-*"); len(left) != 2 {
+		t.Errorf("data directories after the kill (-got, +want)\n- %q\n+ two", left)
+	}
+	o := options(t)
+	o.Cache = cache
+	k, err := testbed.StartKafka(bounded(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "data directories after the next start", entries(t, cache, "*-*"), []string{k.Dir()})
+	close(t, k)
+	equal(t, "data directories after close", entries(t, cache, "*-*"), nil)
+}
+
+func entries(t *testing.T, cache, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(cache, "run", pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// waitRefused waits until nothing listens on the address.
+func waitRefused(t *testing.T, addr string) {
+	t.Helper()
+	ctx := bounded(t)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the server at %s outlived its parent", addr)
+		case <-tick.C:
+		}
 	}
 }
 
