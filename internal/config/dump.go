@@ -38,7 +38,7 @@ func encode(v reflect.Value) (*yaml.Node, error) {
 		return n, n.Encode(FormatDuration(v.Interface().(time.Duration)))
 	case isLeafType(t):
 		return n, n.Encode(v.Interface())
-	case t.Kind() == reflect.Pointer && !v.IsNil():
+	case (t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface) && !v.IsNil():
 		return encode(v.Elem())
 	case t.Kind() == reflect.Struct:
 		n.Kind, n.Tag = yaml.MappingNode, "!!map"

@@ -41,10 +41,8 @@ func CurrentBuild() Build {
 	return b
 }
 
-// NewRegistry returns a registry with the metrics of the process itself and
-// of the build.
-func NewRegistry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
+// BuildInfo is the metric weir_build_info.
+func BuildInfo() prometheus.Collector {
 	b := CurrentBuild()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "weir_build_info",
@@ -52,6 +50,13 @@ func NewRegistry() *prometheus.Registry {
 		ConstLabels: prometheus.Labels{"version": b.Version, "commit": b.Commit, "go_version": b.GoVersion},
 	})
 	info.Set(1)
-	r.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return info
+}
+
+// NewRegistry returns a registry with the metrics of the process itself and
+// of the build.
+func NewRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(BuildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
