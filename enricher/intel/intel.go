@@ -1,0 +1,134 @@
+// Package intel matches addresses and names against intelligence feeds.
+package intel
+
+import (
+	"math/bits"
+	"net/netip"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/gaissmai/bart"
+
+	"github.com/weir-flow/weir/schemas"
+)
+
+// Types of indicators, as STIX names them.
+const (
+	TypeIPv4   = "ipv4-addr"
+	TypeIPv6   = "ipv6-addr"
+	TypeDomain = "domain-name"
+)
+
+// Hit is one match: what matched, and the indicator without its text, so that
+// nothing is built for the many lookups that match nothing.
+type Hit struct {
+	// Indicator has every field but Indicator. It is shared: copy it.
+	Indicator *schemas.Indicator
+	// Bits is the length of the network that matched, for addresses.
+	Bits int
+}
+
+// Set is the content of all feeds, immutable and safe for concurrent use.
+type Set struct {
+	// What is said of a network or a name is one of few combinations; the
+	// tables hold numbers of those.
+	networks bart.Table[uint32]
+	names    nameTable
+	hits     [][]Hit
+}
+
+// Address returns the hits of an address: of all networks that hold it, the
+// longest first. The slice is shared.
+func (s *Set) Address(a netip.Addr) []Hit {
+	i, ok := s.networks.Lookup(a.Unmap())
+	if !ok {
+		return nil
+	}
+	return s.hits[i]
+}
+
+// Networks and Names return how many indicators there are.
+func (s *Set) Networks() int { return s.networks.Size() }
+
+// Names returns the number of domain names.
+func (s *Set) Names() int { return s.names.count }
+
+// Domain returns the hits of a name, or of the closest of its parents that is
+// listed, and what of the name matched. Case and a trailing dot do not matter.
+func (s *Set) Domain(name string) (hits []Hit, matched string) {
+	if s.names.count == 0 {
+		return nil, ""
+	}
+	name = trimName(name)
+	// 253 is the longest name of RFC 1035; a longer one is not a name.
+	if name == "" || len(name) > 253 {
+		return nil, ""
+	}
+	var buf [253]byte
+	lower := buf[:len(name)]
+	for i := range len(name) {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	for start := 0; ; {
+		if i, ok := s.names.get(xxhash.Sum64(lower[start:])); ok {
+			return s.hits[i], name[start:]
+		}
+		dot := start
+		for dot < len(lower) && lower[dot] != '.' {
+			dot++
+		}
+		if dot >= len(lower)-1 {
+			return nil, ""
+		}
+		start = dot + 1
+	}
+}
+
+func trimName(name string) string {
+	for name != "" && name[len(name)-1] == '.' {
+		name = name[:len(name)-1]
+	}
+	return name
+}
+
+// nameTable maps the hash of a name to a number by open addressing: 12 bytes
+// a slot, where a map of strings takes 90 a name. Two of five million names
+// and a name that is looked up share their 64-bit hash once in 3e12 lookups.
+type nameTable struct {
+	keys   []uint64 // 0 is an empty slot
+	values []uint32
+	shift  int
+	count  int
+}
+
+func newNameTable(n int) nameTable {
+	size := 1 << bits.Len(uint(n*4/3)|7)
+	return nameTable{keys: make([]uint64, size), values: make([]uint32, size), shift: 64 - bits.TrailingZeros(uint(size))}
+}
+
+func (t *nameTable) slot(hash uint64) int {
+	// The high bits choose the slot; a product spreads them.
+	i := int(hash * 0x9e3779b97f4a7c15 >> t.shift)
+	for t.keys[i] != 0 && t.keys[i] != hash {
+		i = (i + 1) & (len(t.keys) - 1)
+	}
+	return i
+}
+
+func (t *nameTable) get(hash uint64) (uint32, bool) {
+	hash |= 1
+	i := t.slot(hash)
+	return t.values[i], t.keys[i] != 0
+}
+
+func (t *nameTable) put(hash uint64, v uint32) {
+	hash |= 1
+	i := t.slot(hash)
+	if t.keys[i] == 0 {
+		t.count++
+	}
+	t.keys[i], t.values[i] = hash, v
+}
