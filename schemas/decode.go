@@ -54,27 +54,33 @@ func (d *decoder) finish(record string) error {
 	return &DecodeError{Record: record, Offset: d.at, Reason: d.reason}
 }
 
-func (d *decoder) long() int64 {
-	if d.pos < len(d.b) {
-		if c := d.b[d.pos]; c < 0x80 { // most values: keep this inlined
-			d.pos++
-			return int64(c>>1) ^ -int64(c&1)
-		}
+// zero consumes a zero byte: the encoding of 0, "", an empty array and the first
+// branch of a union, and so of most fields of most records. It is inlined into
+// the generated code; what is not zero takes a call.
+func (d *decoder) zero() bool {
+	if d.pos < len(d.b) && d.b[d.pos] == 0 {
+		d.pos++
+		return true
 	}
-	return d.longSlow()
+	return false
 }
 
-func (d *decoder) longSlow() int64 {
-	v, n := binary.Varint(d.b[d.pos:])
-	switch {
-	case n > 0:
-		d.pos += n
-		return v
-	case n == 0:
-		d.fail("it ends inside a number")
-	default:
-		d.fail("a number has more than 64 bits")
+// long reads a zig-zag varint.
+func (d *decoder) long() int64 {
+	var u uint64
+	for shift := 0; d.pos < len(d.b); shift += 7 {
+		c := d.b[d.pos]
+		if shift == 63 && c > 1 {
+			d.fail("a number has more than 64 bits")
+			return 0
+		}
+		d.pos++
+		u |= uint64(c&0x7F) << shift
+		if c < 0x80 {
+			return int64(u>>1) ^ -int64(u&1)
+		}
 	}
+	d.fail("it ends inside a number")
 	return 0
 }
 

@@ -160,23 +160,63 @@ func (r *EnrichedFlow) decode(d *decoder) {
 		r.Reverse.Set = false
 		r.Reverse.Value.Reset()
 	}
-	r.StreamTime = d.long()
+	if d.zero() {
+		r.StreamTime = 0
+	} else {
+		r.StreamTime = d.long()
+	}
 	d.fixed(r.ConversationId[:])
-	r.CommunityId = d.string()
-	r.InitiatorOctets = d.long()
-	r.InitiatorPackets = d.long()
-	r.ResponderOctets = d.long()
-	r.ResponderPackets = d.long()
-	r.InitiatorTcpControlBits = d.int()
-	r.ResponderTcpControlBits = d.int()
+	if d.zero() {
+		r.CommunityId = ""
+	} else {
+		r.CommunityId = d.string()
+	}
+	if d.zero() {
+		r.InitiatorOctets = 0
+	} else {
+		r.InitiatorOctets = d.long()
+	}
+	if d.zero() {
+		r.InitiatorPackets = 0
+	} else {
+		r.InitiatorPackets = d.long()
+	}
+	if d.zero() {
+		r.ResponderOctets = 0
+	} else {
+		r.ResponderOctets = d.long()
+	}
+	if d.zero() {
+		r.ResponderPackets = 0
+	} else {
+		r.ResponderPackets = d.long()
+	}
+	if d.zero() {
+		r.InitiatorTcpControlBits = 0
+	} else {
+		r.InitiatorTcpControlBits = d.int()
+	}
+	if d.zero() {
+		r.ResponderTcpControlBits = 0
+	} else {
+		r.ResponderTcpControlBits = d.int()
+	}
 	r.ConnectionState = ConnectionState(d.index(8))
 	r.Answered = d.bool()
 	r.Stitched = d.bool()
 	r.Continuation = d.bool()
 	r.Delayed = d.bool()
 	r.RoleConfidence = RoleConfidence(d.index(5))
-	r.NetworkDirection = d.string()
-	r.ServiceName = d.string()
+	if d.zero() {
+		r.NetworkDirection = ""
+	} else {
+		r.NetworkDirection = d.string()
+	}
+	if d.zero() {
+		r.ServiceName = ""
+	} else {
+		r.ServiceName = d.string()
+	}
 	r.Initiator.decode(d)
 	r.Responder.decode(d)
 	r.Members = r.Members[:0]
@@ -392,14 +432,46 @@ func (r *Side) appendBody(dst []byte) []byte {
 
 func (r *Side) decode(d *decoder) {
 	r.Internal = d.bool()
-	r.Domain = d.string()
-	r.AsNumber = d.long()
-	r.AsOrganization = d.string()
-	r.CountryIsoCode = d.string()
-	r.CountryName = d.string()
-	r.ContinentCode = d.string()
-	r.RegionIsoCode = d.string()
-	r.CityName = d.string()
+	if d.zero() {
+		r.Domain = ""
+	} else {
+		r.Domain = d.string()
+	}
+	if d.zero() {
+		r.AsNumber = 0
+	} else {
+		r.AsNumber = d.long()
+	}
+	if d.zero() {
+		r.AsOrganization = ""
+	} else {
+		r.AsOrganization = d.string()
+	}
+	if d.zero() {
+		r.CountryIsoCode = ""
+	} else {
+		r.CountryIsoCode = d.string()
+	}
+	if d.zero() {
+		r.CountryName = ""
+	} else {
+		r.CountryName = d.string()
+	}
+	if d.zero() {
+		r.ContinentCode = ""
+	} else {
+		r.ContinentCode = d.string()
+	}
+	if d.zero() {
+		r.RegionIsoCode = ""
+	} else {
+		r.RegionIsoCode = d.string()
+	}
+	if d.zero() {
+		r.CityName = ""
+	} else {
+		r.CityName = d.string()
+	}
 	r.Latitude = d.double()
 	r.Longitude = d.double()
 	r.HasLocation = d.bool()
@@ -493,19 +565,43 @@ func (r *Asset) appendBody(dst []byte) []byte {
 }
 
 func (r *Asset) decode(d *decoder) {
-	r.Id = d.string()
-	r.Name = d.string()
+	if d.zero() {
+		r.Id = ""
+	} else {
+		r.Id = d.string()
+	}
+	if d.zero() {
+		r.Name = ""
+	} else {
+		r.Name = d.string()
+	}
 	r.Roles = r.Roles[:0]
 	for n := d.block(1); n > 0; n = d.block(1) {
 		r.Roles = slices.Grow(r.Roles, n)
 		for ; n > 0 && !d.failed(); n-- {
 			r.Roles = r.Roles[:len(r.Roles)+1]
-			r.Roles[len(r.Roles)-1] = d.string()
+			if d.zero() {
+				r.Roles[len(r.Roles)-1] = ""
+			} else {
+				r.Roles[len(r.Roles)-1] = d.string()
+			}
 		}
 	}
-	r.Owner = d.string()
-	r.Group = d.string()
-	r.Criticality = d.int()
+	if d.zero() {
+		r.Owner = ""
+	} else {
+		r.Owner = d.string()
+	}
+	if d.zero() {
+		r.Group = ""
+	} else {
+		r.Group = d.string()
+	}
+	if d.zero() {
+		r.Criticality = 0
+	} else {
+		r.Criticality = d.int()
+	}
 }
 
 func (r *Asset) appendFields(dst []byte) []byte {
@@ -559,12 +655,36 @@ func (r *Indicator) appendBody(dst []byte) []byte {
 }
 
 func (r *Indicator) decode(d *decoder) {
-	r.Feed = d.string()
-	r.Indicator = d.string()
-	r.Type = d.string()
-	r.Category = d.string()
-	r.Confidence = d.int()
-	r.Tlp = d.string()
+	if d.zero() {
+		r.Feed = ""
+	} else {
+		r.Feed = d.string()
+	}
+	if d.zero() {
+		r.Indicator = ""
+	} else {
+		r.Indicator = d.string()
+	}
+	if d.zero() {
+		r.Type = ""
+	} else {
+		r.Type = d.string()
+	}
+	if d.zero() {
+		r.Category = ""
+	} else {
+		r.Category = d.string()
+	}
+	if d.zero() {
+		r.Confidence = 0
+	} else {
+		r.Confidence = d.int()
+	}
+	if d.zero() {
+		r.Tlp = ""
+	} else {
+		r.Tlp = d.string()
+	}
 }
 
 func (r *Indicator) appendFields(dst []byte) []byte {
@@ -626,13 +746,41 @@ func (r *Member) appendBody(dst []byte) []byte {
 func (r *Member) decode(d *decoder) {
 	d.fixed(r.FlowId[:])
 	r.Role = MemberRole(d.index(4))
-	r.ExporterAddress = d.addr()
-	r.ObservationDomainId = d.long()
-	r.IngressInterface = d.long()
-	r.EgressInterface = d.long()
-	r.OctetDeltaCount = d.long()
-	r.PacketDeltaCount = d.long()
-	r.SamplingInterval = d.long()
+	if d.zero() {
+		r.ExporterAddress = netip.Addr{}
+	} else {
+		r.ExporterAddress = d.addr()
+	}
+	if d.zero() {
+		r.ObservationDomainId = 0
+	} else {
+		r.ObservationDomainId = d.long()
+	}
+	if d.zero() {
+		r.IngressInterface = 0
+	} else {
+		r.IngressInterface = d.long()
+	}
+	if d.zero() {
+		r.EgressInterface = 0
+	} else {
+		r.EgressInterface = d.long()
+	}
+	if d.zero() {
+		r.OctetDeltaCount = 0
+	} else {
+		r.OctetDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.PacketDeltaCount = 0
+	} else {
+		r.PacketDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.SamplingInterval = 0
+	} else {
+		r.SamplingInterval = d.long()
+	}
 	r.Extra = d.extras(r.Extra, 0)
 }
 

@@ -316,80 +316,332 @@ func (r *FlowRecord) appendBody(dst []byte) []byte {
 
 func (r *FlowRecord) decode(d *decoder) {
 	d.fixed(r.FlowId[:])
-	r.StreamTime = d.long()
-	r.CollectorId = d.string()
-	r.CollectorBoot = d.long()
-	r.CollectorSequence = d.long()
-	r.Realm = d.string()
-	r.ExporterAddress = d.addr()
-	r.ExporterSource = d.addr()
-	r.ExporterName = d.string()
+	if d.zero() {
+		r.StreamTime = 0
+	} else {
+		r.StreamTime = d.long()
+	}
+	if d.zero() {
+		r.CollectorId = ""
+	} else {
+		r.CollectorId = d.string()
+	}
+	if d.zero() {
+		r.CollectorBoot = 0
+	} else {
+		r.CollectorBoot = d.long()
+	}
+	if d.zero() {
+		r.CollectorSequence = 0
+	} else {
+		r.CollectorSequence = d.long()
+	}
+	if d.zero() {
+		r.Realm = ""
+	} else {
+		r.Realm = d.string()
+	}
+	if d.zero() {
+		r.ExporterAddress = netip.Addr{}
+	} else {
+		r.ExporterAddress = d.addr()
+	}
+	if d.zero() {
+		r.ExporterSource = netip.Addr{}
+	} else {
+		r.ExporterSource = d.addr()
+	}
+	if d.zero() {
+		r.ExporterName = ""
+	} else {
+		r.ExporterName = d.string()
+	}
 	r.ExportProtocol = ExportProtocol(d.index(7))
-	r.ObservationDomainId = d.long()
-	r.ExportSequence = d.long()
-	r.ExportTimeMilliseconds = d.long()
-	r.CollectionTimeMilliseconds = d.long()
-	r.TemplateId = d.int()
-	r.SamplingInterval = d.long()
-	r.SamplingAlgorithm = d.int()
+	if d.zero() {
+		r.ObservationDomainId = 0
+	} else {
+		r.ObservationDomainId = d.long()
+	}
+	if d.zero() {
+		r.ExportSequence = 0
+	} else {
+		r.ExportSequence = d.long()
+	}
+	if d.zero() {
+		r.ExportTimeMilliseconds = 0
+	} else {
+		r.ExportTimeMilliseconds = d.long()
+	}
+	if d.zero() {
+		r.CollectionTimeMilliseconds = 0
+	} else {
+		r.CollectionTimeMilliseconds = d.long()
+	}
+	if d.zero() {
+		r.TemplateId = 0
+	} else {
+		r.TemplateId = d.int()
+	}
+	if d.zero() {
+		r.SamplingInterval = 0
+	} else {
+		r.SamplingInterval = d.long()
+	}
+	if d.zero() {
+		r.SamplingAlgorithm = 0
+	} else {
+		r.SamplingAlgorithm = d.int()
+	}
 	r.SamplingAssumed = d.bool()
-	r.FlowStartMilliseconds = d.long()
-	r.FlowEndMilliseconds = d.long()
-	r.SourceIPAddress = d.addr()
-	r.DestinationIPAddress = d.addr()
-	r.SourceTransportPort = d.int()
-	r.DestinationTransportPort = d.int()
-	r.ProtocolIdentifier = d.int()
-	r.TcpControlBits = d.int()
-	r.IpClassOfService = d.int()
-	r.IcmpTypeCode = d.int()
+	if d.zero() {
+		r.FlowStartMilliseconds = 0
+	} else {
+		r.FlowStartMilliseconds = d.long()
+	}
+	if d.zero() {
+		r.FlowEndMilliseconds = 0
+	} else {
+		r.FlowEndMilliseconds = d.long()
+	}
+	if d.zero() {
+		r.SourceIPAddress = netip.Addr{}
+	} else {
+		r.SourceIPAddress = d.addr()
+	}
+	if d.zero() {
+		r.DestinationIPAddress = netip.Addr{}
+	} else {
+		r.DestinationIPAddress = d.addr()
+	}
+	if d.zero() {
+		r.SourceTransportPort = 0
+	} else {
+		r.SourceTransportPort = d.int()
+	}
+	if d.zero() {
+		r.DestinationTransportPort = 0
+	} else {
+		r.DestinationTransportPort = d.int()
+	}
+	if d.zero() {
+		r.ProtocolIdentifier = 0
+	} else {
+		r.ProtocolIdentifier = d.int()
+	}
+	if d.zero() {
+		r.TcpControlBits = 0
+	} else {
+		r.TcpControlBits = d.int()
+	}
+	if d.zero() {
+		r.IpClassOfService = 0
+	} else {
+		r.IpClassOfService = d.int()
+	}
+	if d.zero() {
+		r.IcmpTypeCode = 0
+	} else {
+		r.IcmpTypeCode = d.int()
+	}
 	r.IcmpSeen = d.bool()
-	r.OctetDeltaCount = d.long()
-	r.PacketDeltaCount = d.long()
-	r.ReverseOctetDeltaCount = d.long()
-	r.ReversePacketDeltaCount = d.long()
-	r.ReverseTcpControlBits = d.int()
-	r.DroppedOctetDeltaCount = d.long()
-	r.DroppedPacketDeltaCount = d.long()
-	r.IngressInterface = d.long()
-	r.EgressInterface = d.long()
-	r.IngressInterfaceName = d.string()
-	r.EgressInterfaceName = d.string()
-	r.FlowDirection = d.int()
+	if d.zero() {
+		r.OctetDeltaCount = 0
+	} else {
+		r.OctetDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.PacketDeltaCount = 0
+	} else {
+		r.PacketDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.ReverseOctetDeltaCount = 0
+	} else {
+		r.ReverseOctetDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.ReversePacketDeltaCount = 0
+	} else {
+		r.ReversePacketDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.ReverseTcpControlBits = 0
+	} else {
+		r.ReverseTcpControlBits = d.int()
+	}
+	if d.zero() {
+		r.DroppedOctetDeltaCount = 0
+	} else {
+		r.DroppedOctetDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.DroppedPacketDeltaCount = 0
+	} else {
+		r.DroppedPacketDeltaCount = d.long()
+	}
+	if d.zero() {
+		r.IngressInterface = 0
+	} else {
+		r.IngressInterface = d.long()
+	}
+	if d.zero() {
+		r.EgressInterface = 0
+	} else {
+		r.EgressInterface = d.long()
+	}
+	if d.zero() {
+		r.IngressInterfaceName = ""
+	} else {
+		r.IngressInterfaceName = d.string()
+	}
+	if d.zero() {
+		r.EgressInterfaceName = ""
+	} else {
+		r.EgressInterfaceName = d.string()
+	}
+	if d.zero() {
+		r.FlowDirection = 0
+	} else {
+		r.FlowDirection = d.int()
+	}
 	r.FlowDirectionSeen = d.bool()
-	r.BgpSourceAsNumber = d.long()
-	r.BgpDestinationAsNumber = d.long()
-	r.IpNextHopAddress = d.addr()
-	r.BgpNextHopAddress = d.addr()
-	r.SourcePrefixLength = d.int()
-	r.DestinationPrefixLength = d.int()
-	r.VlanId = d.int()
-	r.PostVlanId = d.int()
-	r.SourceMacAddress = d.mac()
-	r.DestinationMacAddress = d.mac()
+	if d.zero() {
+		r.BgpSourceAsNumber = 0
+	} else {
+		r.BgpSourceAsNumber = d.long()
+	}
+	if d.zero() {
+		r.BgpDestinationAsNumber = 0
+	} else {
+		r.BgpDestinationAsNumber = d.long()
+	}
+	if d.zero() {
+		r.IpNextHopAddress = netip.Addr{}
+	} else {
+		r.IpNextHopAddress = d.addr()
+	}
+	if d.zero() {
+		r.BgpNextHopAddress = netip.Addr{}
+	} else {
+		r.BgpNextHopAddress = d.addr()
+	}
+	if d.zero() {
+		r.SourcePrefixLength = 0
+	} else {
+		r.SourcePrefixLength = d.int()
+	}
+	if d.zero() {
+		r.DestinationPrefixLength = 0
+	} else {
+		r.DestinationPrefixLength = d.int()
+	}
+	if d.zero() {
+		r.VlanId = 0
+	} else {
+		r.VlanId = d.int()
+	}
+	if d.zero() {
+		r.PostVlanId = 0
+	} else {
+		r.PostVlanId = d.int()
+	}
+	if d.zero() {
+		r.SourceMacAddress = MAC{}
+	} else {
+		r.SourceMacAddress = d.mac()
+	}
+	if d.zero() {
+		r.DestinationMacAddress = MAC{}
+	} else {
+		r.DestinationMacAddress = d.mac()
+	}
 	r.MplsLabels = r.MplsLabels[:0]
 	for n := d.block(1); n > 0; n = d.block(1) {
 		r.MplsLabels = slices.Grow(r.MplsLabels, n)
 		for ; n > 0 && !d.failed(); n-- {
 			r.MplsLabels = r.MplsLabels[:len(r.MplsLabels)+1]
-			r.MplsLabels[len(r.MplsLabels)-1] = d.long()
+			if d.zero() {
+				r.MplsLabels[len(r.MplsLabels)-1] = 0
+			} else {
+				r.MplsLabels[len(r.MplsLabels)-1] = d.long()
+			}
 		}
 	}
-	r.IngressVRFID = d.long()
-	r.EgressVRFID = d.long()
-	r.PostNATSourceIPAddress = d.addr()
-	r.PostNATDestinationIPAddress = d.addr()
-	r.PostNAPTSourceTransportPort = d.int()
-	r.PostNAPTDestinationTransportPort = d.int()
-	r.NatEvent = d.int()
-	r.FirewallEvent = d.int()
-	r.FlowEndReason = d.int()
-	r.FlowLabelIPv6 = d.long()
-	r.MinimumTTL = d.int()
-	r.MaximumTTL = d.int()
-	r.ApplicationId = d.string()
-	r.ApplicationName = d.string()
-	r.UserName = d.string()
+	if d.zero() {
+		r.IngressVRFID = 0
+	} else {
+		r.IngressVRFID = d.long()
+	}
+	if d.zero() {
+		r.EgressVRFID = 0
+	} else {
+		r.EgressVRFID = d.long()
+	}
+	if d.zero() {
+		r.PostNATSourceIPAddress = netip.Addr{}
+	} else {
+		r.PostNATSourceIPAddress = d.addr()
+	}
+	if d.zero() {
+		r.PostNATDestinationIPAddress = netip.Addr{}
+	} else {
+		r.PostNATDestinationIPAddress = d.addr()
+	}
+	if d.zero() {
+		r.PostNAPTSourceTransportPort = 0
+	} else {
+		r.PostNAPTSourceTransportPort = d.int()
+	}
+	if d.zero() {
+		r.PostNAPTDestinationTransportPort = 0
+	} else {
+		r.PostNAPTDestinationTransportPort = d.int()
+	}
+	if d.zero() {
+		r.NatEvent = 0
+	} else {
+		r.NatEvent = d.int()
+	}
+	if d.zero() {
+		r.FirewallEvent = 0
+	} else {
+		r.FirewallEvent = d.int()
+	}
+	if d.zero() {
+		r.FlowEndReason = 0
+	} else {
+		r.FlowEndReason = d.int()
+	}
+	if d.zero() {
+		r.FlowLabelIPv6 = 0
+	} else {
+		r.FlowLabelIPv6 = d.long()
+	}
+	if d.zero() {
+		r.MinimumTTL = 0
+	} else {
+		r.MinimumTTL = d.int()
+	}
+	if d.zero() {
+		r.MaximumTTL = 0
+	} else {
+		r.MaximumTTL = d.int()
+	}
+	if d.zero() {
+		r.ApplicationId = ""
+	} else {
+		r.ApplicationId = d.string()
+	}
+	if d.zero() {
+		r.ApplicationName = ""
+	} else {
+		r.ApplicationName = d.string()
+	}
+	if d.zero() {
+		r.UserName = ""
+	} else {
+		r.UserName = d.string()
+	}
 	if d.optional() {
 		r.Dns.Set = true
 		r.Dns.Value.decode(d)
@@ -600,11 +852,27 @@ func (r *DNS) appendBody(dst []byte) []byte {
 }
 
 func (r *DNS) decode(d *decoder) {
-	r.QueryName = d.string()
-	r.QueryType = d.int()
-	r.ResponseCode = d.int()
+	if d.zero() {
+		r.QueryName = ""
+	} else {
+		r.QueryName = d.string()
+	}
+	if d.zero() {
+		r.QueryType = 0
+	} else {
+		r.QueryType = d.int()
+	}
+	if d.zero() {
+		r.ResponseCode = 0
+	} else {
+		r.ResponseCode = d.int()
+	}
 	r.Response = d.bool()
-	r.Id = d.int()
+	if d.zero() {
+		r.Id = 0
+	} else {
+		r.Id = d.int()
+	}
 	r.Answers = r.Answers[:0]
 	for n := d.block(3); n > 0; n = d.block(3) {
 		r.Answers = slices.Grow(r.Answers, n)
@@ -659,9 +927,21 @@ func (r *DNSAnswer) appendBody(dst []byte) []byte {
 }
 
 func (r *DNSAnswer) decode(d *decoder) {
-	r.Data = d.string()
-	r.Type = d.int()
-	r.Ttl = d.long()
+	if d.zero() {
+		r.Data = ""
+	} else {
+		r.Data = d.string()
+	}
+	if d.zero() {
+		r.Type = 0
+	} else {
+		r.Type = d.int()
+	}
+	if d.zero() {
+		r.Ttl = 0
+	} else {
+		r.Ttl = d.long()
+	}
 }
 
 func (r *DNSAnswer) appendFields(dst []byte) []byte {
@@ -721,18 +1001,66 @@ func (r *TLS) appendBody(dst []byte) []byte {
 }
 
 func (r *TLS) decode(d *decoder) {
-	r.ServerName = d.string()
-	r.Version = d.int()
-	r.Cipher = d.int()
-	r.Ja3 = d.string()
-	r.Ja3s = d.string()
-	r.Ja4 = d.string()
-	r.CertificateSubject = d.string()
-	r.CertificateIssuer = d.string()
-	r.CertificateNotBefore = d.long()
-	r.CertificateNotAfter = d.long()
-	r.CertificateFingerprint = d.string()
-	r.Alpn = d.string()
+	if d.zero() {
+		r.ServerName = ""
+	} else {
+		r.ServerName = d.string()
+	}
+	if d.zero() {
+		r.Version = 0
+	} else {
+		r.Version = d.int()
+	}
+	if d.zero() {
+		r.Cipher = 0
+	} else {
+		r.Cipher = d.int()
+	}
+	if d.zero() {
+		r.Ja3 = ""
+	} else {
+		r.Ja3 = d.string()
+	}
+	if d.zero() {
+		r.Ja3s = ""
+	} else {
+		r.Ja3s = d.string()
+	}
+	if d.zero() {
+		r.Ja4 = ""
+	} else {
+		r.Ja4 = d.string()
+	}
+	if d.zero() {
+		r.CertificateSubject = ""
+	} else {
+		r.CertificateSubject = d.string()
+	}
+	if d.zero() {
+		r.CertificateIssuer = ""
+	} else {
+		r.CertificateIssuer = d.string()
+	}
+	if d.zero() {
+		r.CertificateNotBefore = 0
+	} else {
+		r.CertificateNotBefore = d.long()
+	}
+	if d.zero() {
+		r.CertificateNotAfter = 0
+	} else {
+		r.CertificateNotAfter = d.long()
+	}
+	if d.zero() {
+		r.CertificateFingerprint = ""
+	} else {
+		r.CertificateFingerprint = d.string()
+	}
+	if d.zero() {
+		r.Alpn = ""
+	} else {
+		r.Alpn = d.string()
+	}
 }
 
 func (r *TLS) appendFields(dst []byte) []byte {
@@ -786,13 +1114,41 @@ func (r *HTTP) appendBody(dst []byte) []byte {
 }
 
 func (r *HTTP) decode(d *decoder) {
-	r.Host = d.string()
-	r.Url = d.string()
-	r.Method = d.string()
-	r.StatusCode = d.int()
-	r.UserAgent = d.string()
-	r.ContentType = d.string()
-	r.Referer = d.string()
+	if d.zero() {
+		r.Host = ""
+	} else {
+		r.Host = d.string()
+	}
+	if d.zero() {
+		r.Url = ""
+	} else {
+		r.Url = d.string()
+	}
+	if d.zero() {
+		r.Method = ""
+	} else {
+		r.Method = d.string()
+	}
+	if d.zero() {
+		r.StatusCode = 0
+	} else {
+		r.StatusCode = d.int()
+	}
+	if d.zero() {
+		r.UserAgent = ""
+	} else {
+		r.UserAgent = d.string()
+	}
+	if d.zero() {
+		r.ContentType = ""
+	} else {
+		r.ContentType = d.string()
+	}
+	if d.zero() {
+		r.Referer = ""
+	} else {
+		r.Referer = d.string()
+	}
 }
 
 func (r *HTTP) appendFields(dst []byte) []byte {

@@ -129,9 +129,21 @@ func (r *Upstream) appendBody(dst []byte) []byte {
 }
 
 func (r *Upstream) decode(d *decoder) {
-	r.Id = d.string()
-	r.Of = d.int()
-	r.Time = d.long()
+	if d.zero() {
+		r.Id = ""
+	} else {
+		r.Id = d.string()
+	}
+	if d.zero() {
+		r.Of = 0
+	} else {
+		r.Of = d.int()
+	}
+	if d.zero() {
+		r.Time = 0
+	} else {
+		r.Time = d.long()
+	}
 	r.Left = d.bool()
 }
 
@@ -147,7 +159,8 @@ func (r *Upstream) appendFields(dst []byte) []byte {
 // an extra cannot have it.
 func reservedName(name string) bool {
 	switch name {
-	case "applicationId",
+	case "answered",
+		"applicationId",
 		"applicationName",
 		"bgpDestinationAsNumber",
 		"bgpNextHopAddress",
@@ -156,6 +169,11 @@ func reservedName(name string) bool {
 		"collectorBoot",
 		"collectorId",
 		"collectorSequence",
+		"communityId",
+		"connectionState",
+		"continuation",
+		"conversationId",
+		"delayed",
 		"destinationIPAddress",
 		"destinationMacAddress",
 		"destinationPrefixLength",
@@ -174,6 +192,7 @@ func reservedName(name string) bool {
 		"exporterSource",
 		"extra",
 		"firewallEvent",
+		"flow",
 		"flowDirection",
 		"flowDirectionSeen",
 		"flowEndMilliseconds",
@@ -189,13 +208,19 @@ func reservedName(name string) bool {
 		"ingressInterface",
 		"ingressInterfaceName",
 		"ingressVRFID",
+		"initiator",
+		"initiatorOctets",
+		"initiatorPackets",
+		"initiatorTcpControlBits",
 		"ipClassOfService",
 		"ipNextHopAddress",
 		"kind",
 		"maximumTTL",
+		"members",
 		"minimumTTL",
 		"mplsLabels",
 		"natEvent",
+		"networkDirection",
 		"observationDomainId",
 		"octetDeltaCount",
 		"packetDeltaCount",
@@ -206,17 +231,25 @@ func reservedName(name string) bool {
 		"postVlanId",
 		"protocolIdentifier",
 		"realm",
+		"responder",
+		"responderOctets",
+		"responderPackets",
+		"responderTcpControlBits",
+		"reverse",
 		"reverseOctetDeltaCount",
 		"reversePacketDeltaCount",
 		"reverseTcpControlBits",
 		"role",
+		"roleConfidence",
 		"samplingAlgorithm",
 		"samplingAssumed",
 		"samplingInterval",
+		"serviceName",
 		"sourceIPAddress",
 		"sourceMacAddress",
 		"sourcePrefixLength",
 		"sourceTransportPort",
+		"stitched",
 		"streamTime",
 		"tcpControlBits",
 		"templateId",

@@ -326,21 +326,21 @@ func decodeValue(t *avsc.Schema, refine, v string) string {
 	case avsc.Boolean:
 		return v + " = d.bool()"
 	case avsc.Int:
-		return v + " = d.int()"
+		return decodeOrZero(v, "0", "d.int()")
 	case avsc.Long:
-		return v + " = d.long()"
+		return decodeOrZero(v, "0", "d.long()")
 	case avsc.Double:
 		return v + " = d.double()"
 	case avsc.String:
-		return v + " = d.string()"
+		return decodeOrZero(v, `""`, "d.string()")
 	case avsc.Bytes:
 		switch refine {
 		case "ip":
-			return v + " = d.addr()"
+			return decodeOrZero(v, "netip.Addr{}", "d.addr()")
 		case "mac":
-			return v + " = d.mac()"
+			return decodeOrZero(v, "MAC{}", "d.mac()")
 		}
-		return v + " = d.bytes()"
+		return decodeOrZero(v, "nil", "d.bytes()")
 	case avsc.Fixed:
 		return "d.fixed(" + v + "[:])"
 	case avsc.Enum:
@@ -349,4 +349,9 @@ func decodeValue(t *avsc.Schema, refine, v string) string {
 		return v + ".decode(d)"
 	}
 	panic("gen: no decoder for " + string(t.Kind))
+}
+
+// decodeOrZero decodes a value whose zero is one byte, without a call for it.
+func decodeOrZero(v, zero, decode string) string {
+	return fmt.Sprintf("if d.zero() {\n%s = %s\n} else {\n%s = %s\n}", v, zero, v, decode)
 }

@@ -166,7 +166,7 @@ func (f *file) reservedNames() {
 	for _, r := range f.all {
 		walk(r.Schema, func(s *avsc.Schema) {
 			if slices.ContainsFunc(s.Fields, func(f *avsc.Field) bool {
-				return f.Type.Kind == avsc.Array && f.Type.Items.ShortName() == "Extra"
+				return f.JSON == "flatten" || f.Type.Kind == avsc.Array && f.Type.Items.ShortName() == "Extra"
 			}) {
 				for _, field := range s.Fields {
 					names[field.Name] = true
