@@ -55,15 +55,17 @@ type Progress struct {
 // that ends in the middle of a packet is sent up to there, and is an error at
 // the end.
 func Run(ctx context.Context, files []string, o Options) (Progress, error) {
-	r := &run{o: o, clock: systemClock{}, sockets: map[netip.AddrPort]*net.UDPConn{}}
+	r := &run{o: o, clock: systemClock{}, sockets: map[netip.AddrPort]*net.UDPConn{}, taken: map[netip.Addr]netip.Addr{}}
 	defer r.close()
 	return r.files(ctx, files)
 }
 
 type run struct {
-	o        Options
-	clock    clock
-	sockets  map[netip.AddrPort]*net.UDPConn
+	o       Options
+	clock   clock
+	sockets map[netip.AddrPort]*net.UDPConn
+	// taken maps loopback addresses to the exporters that send from them.
+	taken    map[netip.Addr]netip.Addr
 	p        Progress
 	reported time.Time
 	lastErr  error
@@ -188,7 +190,7 @@ func (r *run) socket(source netip.AddrPort) (*net.UDPConn, error) {
 			return s, nil
 		}
 	}
-	local := localAddress(r.o.To, len(r.sockets))
+	local := r.localAddress(source.Addr().Unmap())
 	s, err := net.DialUDP("udp", local, net.UDPAddrFromAddrPort(r.o.To))
 	if err != nil && local != nil {
 		// Not every system answers to all of 127/8.
@@ -202,13 +204,27 @@ func (r *run) socket(source netip.AddrPort) (*net.UDPConn, error) {
 	return s, nil
 }
 
-// localAddress returns the n-th address to send from, nil when the system
-// shall choose: 127.0.0.1 first, then 127.0.1.1, 127.0.1.2 and so on.
-func localAddress(to netip.AddrPort, n int) *net.UDPAddr {
-	if !to.Addr().Is4() || !to.Addr().IsLoopback() || n == 0 {
+// localAddress returns the address to send from, nil when the system shall
+// choose. On loopback exporter A.B.C.D becomes 127.1.C.D, as it does when the
+// generator plays it, so that the same exporter keeps one identity. The first
+// to have an address keeps it.
+func (r *run) localAddress(source netip.Addr) *net.UDPAddr {
+	if !r.o.To.Addr().Is4() || !r.o.To.Addr().IsLoopback() || !source.Is4() {
 		return nil
 	}
-	return &net.UDPAddr{IP: net.IPv4(127, 0, byte(1+n/250), byte(1+n%250))}
+	a := source.As4()
+	if !source.IsLoopback() {
+		a[0], a[1] = 127, 1
+	}
+	local := netip.AddrFrom4(a)
+	for local == r.o.To.Addr() || r.taken[local] != source && r.taken[local].IsValid() {
+		local = local.Next()
+	}
+	r.taken[local] = source
+	if !local.IsLoopback() {
+		return nil
+	}
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
 }
 
 func (r *run) close() {

@@ -75,13 +75,35 @@ func TestRunSendsEveryDatagramFromItsExporter(t *testing.T) {
 		text := string(buf[:n])
 		from[src.Addr()] = append(from[src.Addr()], text[len(text)-1:])
 	}
-	if len(from) != 2 {
-		t.Errorf("the exporters are not told apart by address: %v", from)
+	for _, want := range []string{"127.1.2.1", "127.1.2.2"} {
+		if len(from[netip.MustParseAddr(want)]) != 6 {
+			t.Errorf("%s did not send the 6 datagrams of its exporter: %v", want, from)
+		}
 	}
 	for src, exporters := range from {
 		if len(slices.Compact(exporters)) != 1 {
 			t.Errorf("%s sent for several exporters: %v", src, exporters)
 		}
+	}
+}
+
+func TestLocalAddresses(t *testing.T) {
+	r := &run{o: Options{To: netip.MustParseAddrPort("127.0.0.1:2055")}, taken: map[netip.Addr]netip.Addr{}}
+	for _, tc := range []struct{ source, want string }{
+		{"192.0.2.1", "127.1.2.1"}, {"198.51.2.1", "127.1.2.2"}, {"192.0.2.2", "127.1.2.3"}, {"192.0.2.1", "127.1.2.1"},
+		{"127.0.0.7", "127.0.0.7"}, {"127.0.0.1", "127.0.0.2"}, {"2001:db8::1", "<nil>"},
+	} {
+		got := "<nil>"
+		if a := r.localAddress(netip.MustParseAddr(tc.source)); a != nil {
+			got = a.IP.String()
+		}
+		if got != tc.want {
+			t.Errorf("%s sends from (-got, +want)\n- %s\n+ %s", tc.source, got, tc.want)
+		}
+	}
+	r.o.To = netip.MustParseAddrPort("192.0.2.9:2055")
+	if a := r.localAddress(netip.MustParseAddr("192.0.2.1")); a != nil {
+		t.Errorf("to elsewhere from %v", a)
 	}
 }
 
@@ -139,7 +161,7 @@ func TestProgressOncePerSecondAndAtTheEnd(t *testing.T) {
 	_, to := listen(t)
 	var at []string
 	clock := &fakeClock{now: begin}
-	r := &run{clock: clock, reported: begin, sockets: map[netip.AddrPort]*net.UDPConn{}, o: Options{To: to, Speed: 1, Progress: func(p Progress) {
+	r := &run{clock: clock, reported: begin, sockets: map[netip.AddrPort]*net.UDPConn{}, taken: map[netip.Addr]netip.Addr{}, o: Options{To: to, Speed: 1, Progress: func(p Progress) {
 		at = append(at, fmt.Sprintf("%v %d %v", clock.now.Sub(begin), p.Datagrams, p.Done))
 	}}}
 	defer r.close()
