@@ -43,8 +43,10 @@ const exampleAlert = `{
   "host": {"name": "ws-17", "ip": ["10.1.2.3"]},
   "related": {"ip": ["10.1.2.3", "2001:db8::7"], "hosts": ["ws-17"]},
   "weir": {"realm": "default", "alert": {
-    "state": "opened", "revision": 1, "first_seen": "2026-01-05T10:10:03.120Z", "last_seen": "2026-01-05T10:14:59Z",
-    "count": 180, "entity": "default/10.1.2.3", "confidence": 90, "evidence": {"ports": [{"port": 22, "hosts": 180}]}}}
+    "state": "open", "revision": 1, "first_seen": "2026-01-05T10:10:03.120Z", "last_seen": "2026-01-05T10:14:59Z",
+    "count": 180, "entity": "10.1.2.3", "confidence": 0.9, "severity": "medium",
+    "key": [{"name": "initiator", "value": "10.1.2.3"}], "window": {"kind": "sliding", "seconds": 300}, "observed": [{"name": "hosts", "value": 180}],
+    "evidence": [{"name": "ports", "value": "22", "count": 180}], "samples": ["00112233445566778899aabbccddeeff"]}}
 }`
 
 // set changes a member of a document by its dotted path; nil removes it.
@@ -83,6 +85,9 @@ func TestAlertSchema(t *testing.T) {
 		{"no such day", map[string]any{"@timestamp": "2026-02-31T10:15:00Z"}, false},
 		{"a field that ECS does not know", map[string]any{"sourceIPAddress": "10.1.2.3"}, false},
 		{"no address", map[string]any{"source/ip": "10.1.2.300"}, false},
+		{"a name of ATT&CK without its id", map[string]any{"threat/tactic/id": nil}, false},
+		{"confidence in percent", map[string]any{"weir/alert/confidence": 90.0}, false},
+		{"a sample that is no flow id", map[string]any{"weir/alert/samples": list("1")}, false},
 		{"a technique for a tactic", map[string]any{"threat/tactic/id": list("T1046")}, false},
 		{"ATT&CK without framework", map[string]any{"threat/framework": nil}, false},
 		{"opened as an event", map[string]any{"event/kind": "event"}, false},
