@@ -6,15 +6,22 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weir-flow/weir/enricher"
 	"github.com/weir-flow/weir/indexer"
 	"github.com/weir-flow/weir/internal/config"
 	"github.com/weir-flow/weir/internal/elastic"
+	"github.com/weir-flow/weir/internal/kafka"
 	"github.com/weir-flow/weir/internal/telemetry"
 )
 
 // Config is the configuration file: one for all services, so that a site
 // writes down once where Kafka is. A service reads the sections it needs.
 type Config struct {
+	// Kafka is what moves and keeps data between the services: read by all of
+	// them, and by setup.
+	Kafka kafka.Config `yaml:"kafka"`
+	// Enricher joins flows and adds what is known of their ends.
+	Enricher enricher.Config `yaml:"enricher"`
 	// Elasticsearch is where documents go: read by the indexer, and by setup.
 	Elasticsearch elastic.Config `yaml:"elasticsearch"`
 	// Indexer writes flows and alerts into Elasticsearch.
@@ -31,6 +38,8 @@ type Config struct {
 // Elasticsearch without security.
 func DefaultConfig() Config {
 	return Config{
+		Kafka:         kafka.DefaultConfig(),
+		Enricher:      enricher.DefaultConfig(),
 		Elasticsearch: elastic.DefaultConfig(),
 		Indexer:       indexer.DefaultConfig(),
 		Telemetry:     telemetry.DefaultConfig(),
@@ -41,6 +50,8 @@ func DefaultConfig() Config {
 // Validate reports every key that cannot work, whichever service reads it.
 func (c Config) Validate() error {
 	errs := []error{
+		config.Section("kafka", c.Kafka.Validate()),
+		config.Section("enricher", c.Enricher.Validate()),
 		config.Section("elasticsearch", c.Elasticsearch.Validate()),
 		config.Section("indexer", c.Indexer.Validate()),
 		config.Section("telemetry", c.Telemetry.Validate()),

@@ -23,7 +23,7 @@ each also gzip-compressed) to a collector over UDP, one file after the other:
 at the recorded pace, a multiple of it (--speed), or a steady rate (--rate).
 
 Each recorded exporter sends from a socket of its own. A collector on loopback
-also sees an address of its own for each (127.0.0.1, 127.0.1.1, ...), so that
+also sees an address of its own for each (A.B.C.D sends from 127.1.C.D), so that
 their sequence numbers and templates stay apart; elsewhere all datagrams come
 from this host's address.
 

@@ -114,7 +114,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 			root.AddCommand(c)
 		}
 	}
-	add("look", a.replayCommand())
+	add("look", a.tapCommand(), a.generateCommand(), a.replayCommand())
 	add("operate", a.checkCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
