@@ -89,6 +89,7 @@ type driver struct {
 	e     *Enricher
 	local *stream.Local
 	sent  uint64
+	crowd int // key groups in use; 0: all
 	out   []*schemas.EnrichedFlow
 	raw   [][]byte
 	wrap  *restarting
@@ -139,7 +140,12 @@ func (d *driver) take(o stream.Output) error {
 
 func (d *driver) pushRecord(r *schemas.FlowRecord) {
 	d.t.Helper()
-	if err := d.local.Push(schemas.ConversationKey(nil, r), r.Append(nil)); err != nil {
+	key := schemas.ConversationKey(nil, r)
+	if d.crowd > 0 {
+		// Many conversations in few key groups, so that bounds are met.
+		key = []byte{key[0] % byte(d.crowd)}
+	}
+	if err := d.local.Push(key, r.Append(nil)); err != nil {
 		d.t.Fatal(err)
 	}
 }
@@ -182,6 +188,9 @@ func (r *restarting) Decode(key, value []byte) (stream.Meta, error) {
 		fresh := r.e.NewProcessor()
 		for g := range kafka.Groups {
 			state := r.inner.AppendState(nil, g)
+			if len(state) == 0 && g%100 != 0 {
+				continue
+			}
 			if err := fresh.LoadState(g, state); err != nil {
 				r.t.Fatal(err)
 			}

@@ -4,6 +4,7 @@ package service
 import (
 	_ "embed"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -32,9 +33,13 @@ func parse(text string) (*Table, error) {
 		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 			continue
 		}
-		var name, proto string
-		var port uint16
-		if _, err := fmt.Sscan(line, &name, &port, &proto); err != nil {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			return nil, fmt.Errorf("service %q: want name, port and protocol", line)
+		}
+		name, proto := fields[0], fields[2]
+		port, err := strconv.ParseUint(fields[1], 10, 16)
+		if err != nil {
 			return nil, fmt.Errorf("service %q: %w", line, err)
 		}
 		i, ok := index[name]
