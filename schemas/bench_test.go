@@ -61,6 +61,22 @@ func BenchmarkDecode(b *testing.B) {
 	reportRatio(b, func() { _, _, _ = codec.NativeFromSingle(buf) })
 }
 
+func BenchmarkDecodeEnriched(b *testing.B) {
+	flow := typical()
+	e := EnrichedFlow{Flow: *flow, Reverse: Optional[FlowRecord]{Set: true, Value: *flow}, StreamTime: flow.StreamTime, CommunityId: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=",
+		InitiatorOctets: 123456, ResponderOctets: 654321, ConnectionState: ConnectionStateCLOSED, NetworkDirection: "outbound", ServiceName: "https",
+		Initiator: Side{Internal: true}, Responder: Side{AsNumber: 15169, AsOrganization: "Example", CountryIsoCode: "US"}, Members: make([]Member, 2)}
+	buf := e.Append(nil)
+	var r EnrichedFlow
+	b.ReportAllocs()
+	b.SetBytes(int64(len(buf)))
+	for b.Loop() {
+		if err := r.Unmarshal(buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkJSON(b *testing.B) {
 	r := typical()
 	buf := r.AppendJSON(nil)

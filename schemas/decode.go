@@ -54,29 +54,17 @@ func (d *decoder) finish(record string) error {
 	return &DecodeError{Record: record, Offset: d.at, Reason: d.reason}
 }
 
-// zero consumes a zero byte: the encoding of 0, "", an empty array and the first
-// branch of a union, and so of most fields of most records. It is inlined into
-// the generated code; what is not zero takes a call.
-func (d *decoder) zero() bool {
-	if d.pos < len(d.b) && d.b[d.pos] == 0 {
-		d.pos++
-		return true
-	}
-	return false
-}
-
 // long reads a zig-zag varint.
 func (d *decoder) long() int64 {
 	var u uint64
-	for shift := 0; d.pos < len(d.b); shift += 7 {
-		c := d.b[d.pos]
-		if shift == 63 && c > 1 {
+	for i, c := range d.b[d.pos:] {
+		if i == 9 && c > 1 { // nine bytes hold 63 bits
 			d.fail("a number has more than 64 bits")
 			return 0
 		}
-		d.pos++
-		u |= uint64(c&0x7F) << shift
+		u |= uint64(c&0x7F) << (7 * uint(i) & 63) // the mask spares a check
 		if c < 0x80 {
+			d.pos += i + 1
 			return int64(u>>1) ^ -int64(u&1)
 		}
 	}

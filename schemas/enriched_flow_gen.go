@@ -152,81 +152,176 @@ func (r *EnrichedFlow) appendBody(dst []byte) []byte {
 }
 
 func (r *EnrichedFlow) decode(d *decoder) {
+	b, pos := d.b, d.pos
+	d.pos = pos
 	r.Flow.decode(d)
-	if d.optional() {
-		r.Reverse.Set = true
-		r.Reverse.Value.decode(d)
-	} else if r.Reverse.Set {
-		r.Reverse.Set = false
-		r.Reverse.Value.Reset()
+	pos = d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		if r.Reverse.Set {
+			r.Reverse.Set = false
+			r.Reverse.Value.Reset()
+		}
+	} else {
+		d.pos = pos
+		if r.Reverse.Set = d.optional(); r.Reverse.Set {
+			r.Reverse.Value.decode(d)
+		}
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.StreamTime = 0
 	} else {
+		d.pos = pos
 		r.StreamTime = d.long()
+		pos = d.pos
 	}
+	d.pos = pos
 	d.fixed(r.ConversationId[:])
-	if d.zero() {
+	pos = d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CommunityId = ""
 	} else {
+		d.pos = pos
 		r.CommunityId = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.InitiatorOctets = 0
 	} else {
+		d.pos = pos
 		r.InitiatorOctets = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.InitiatorPackets = 0
 	} else {
+		d.pos = pos
 		r.InitiatorPackets = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ResponderOctets = 0
 	} else {
+		d.pos = pos
 		r.ResponderOctets = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ResponderPackets = 0
 	} else {
+		d.pos = pos
 		r.ResponderPackets = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.InitiatorTcpControlBits = 0
 	} else {
+		d.pos = pos
 		r.InitiatorTcpControlBits = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ResponderTcpControlBits = 0
 	} else {
+		d.pos = pos
 		r.ResponderTcpControlBits = d.int()
+		pos = d.pos
 	}
-	r.ConnectionState = ConnectionState(d.index(8))
-	r.Answered = d.bool()
-	r.Stitched = d.bool()
-	r.Continuation = d.bool()
-	r.Delayed = d.bool()
-	r.RoleConfidence = RoleConfidence(d.index(5))
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.ConnectionState = 0
+	} else {
+		d.pos = pos
+		r.ConnectionState = ConnectionState(d.index(8))
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Answered = false
+	} else {
+		d.pos = pos
+		r.Answered = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Stitched = false
+	} else {
+		d.pos = pos
+		r.Stitched = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Continuation = false
+	} else {
+		d.pos = pos
+		r.Continuation = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Delayed = false
+	} else {
+		d.pos = pos
+		r.Delayed = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.RoleConfidence = 0
+	} else {
+		d.pos = pos
+		r.RoleConfidence = RoleConfidence(d.index(5))
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.NetworkDirection = ""
 	} else {
+		d.pos = pos
 		r.NetworkDirection = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ServiceName = ""
 	} else {
+		d.pos = pos
 		r.ServiceName = d.string()
+		pos = d.pos
 	}
+	d.pos = pos
 	r.Initiator.decode(d)
+	pos = d.pos
+	d.pos = pos
 	r.Responder.decode(d)
-	r.Members = r.Members[:0]
-	for n := d.block(25); n > 0; n = d.block(25) {
-		r.Members = slices.Grow(r.Members, n)
-		for ; n > 0 && !d.failed(); n-- {
-			r.Members = r.Members[:len(r.Members)+1]
-			r.Members[len(r.Members)-1].decode(d)
+	pos = d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Members = r.Members[:0]
+	} else {
+		d.pos = pos
+		r.Members = r.Members[:0]
+		for n := d.block(25); n > 0; n = d.block(25) {
+			r.Members = slices.Grow(r.Members, n)
+			for ; n > 0 && !d.failed(); n-- {
+				r.Members = r.Members[:len(r.Members)+1]
+				r.Members[len(r.Members)-1].decode(d)
+			}
 		}
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 // AppendJSON appends the record as one flat JSON object on one line, without
@@ -431,65 +526,122 @@ func (r *Side) appendBody(dst []byte) []byte {
 }
 
 func (r *Side) decode(d *decoder) {
-	r.Internal = d.bool()
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Internal = false
+	} else {
+		d.pos = pos
+		r.Internal = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Domain = ""
 	} else {
+		d.pos = pos
 		r.Domain = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.AsNumber = 0
 	} else {
+		d.pos = pos
 		r.AsNumber = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.AsOrganization = ""
 	} else {
+		d.pos = pos
 		r.AsOrganization = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CountryIsoCode = ""
 	} else {
+		d.pos = pos
 		r.CountryIsoCode = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CountryName = ""
 	} else {
+		d.pos = pos
 		r.CountryName = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ContinentCode = ""
 	} else {
+		d.pos = pos
 		r.ContinentCode = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.RegionIsoCode = ""
 	} else {
+		d.pos = pos
 		r.RegionIsoCode = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CityName = ""
 	} else {
+		d.pos = pos
 		r.CityName = d.string()
+		pos = d.pos
 	}
+	d.pos = pos
 	r.Latitude = d.double()
+	pos = d.pos
+	d.pos = pos
 	r.Longitude = d.double()
-	r.HasLocation = d.bool()
-	if d.optional() {
-		r.Asset.Set = true
-		r.Asset.Value.decode(d)
-	} else if r.Asset.Set {
-		r.Asset.Set = false
-		r.Asset.Value.Reset()
+	pos = d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.HasLocation = false
+	} else {
+		d.pos = pos
+		r.HasLocation = d.bool()
+		pos = d.pos
 	}
-	r.Indicators = r.Indicators[:0]
-	for n := d.block(6); n > 0; n = d.block(6) {
-		r.Indicators = slices.Grow(r.Indicators, n)
-		for ; n > 0 && !d.failed(); n-- {
-			r.Indicators = r.Indicators[:len(r.Indicators)+1]
-			r.Indicators[len(r.Indicators)-1].decode(d)
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		if r.Asset.Set {
+			r.Asset.Set = false
+			r.Asset.Value.Reset()
 		}
+	} else {
+		d.pos = pos
+		if r.Asset.Set = d.optional(); r.Asset.Set {
+			r.Asset.Value.decode(d)
+		}
+		pos = d.pos
 	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Indicators = r.Indicators[:0]
+	} else {
+		d.pos = pos
+		r.Indicators = r.Indicators[:0]
+		for n := d.block(6); n > 0; n = d.block(6) {
+			r.Indicators = slices.Grow(r.Indicators, n)
+			for ; n > 0 && !d.failed(); n-- {
+				r.Indicators = r.Indicators[:len(r.Indicators)+1]
+				r.Indicators[len(r.Indicators)-1].decode(d)
+			}
+		}
+		pos = d.pos
+	}
+	d.pos = pos
 }
 
 func (r *Side) appendFields(dst []byte) []byte {
@@ -565,43 +717,63 @@ func (r *Asset) appendBody(dst []byte) []byte {
 }
 
 func (r *Asset) decode(d *decoder) {
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Id = ""
 	} else {
+		d.pos = pos
 		r.Id = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Name = ""
 	} else {
+		d.pos = pos
 		r.Name = d.string()
+		pos = d.pos
 	}
-	r.Roles = r.Roles[:0]
-	for n := d.block(1); n > 0; n = d.block(1) {
-		r.Roles = slices.Grow(r.Roles, n)
-		for ; n > 0 && !d.failed(); n-- {
-			r.Roles = r.Roles[:len(r.Roles)+1]
-			if d.zero() {
-				r.Roles[len(r.Roles)-1] = ""
-			} else {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Roles = r.Roles[:0]
+	} else {
+		d.pos = pos
+		r.Roles = r.Roles[:0]
+		for n := d.block(1); n > 0; n = d.block(1) {
+			r.Roles = slices.Grow(r.Roles, n)
+			for ; n > 0 && !d.failed(); n-- {
+				r.Roles = r.Roles[:len(r.Roles)+1]
 				r.Roles[len(r.Roles)-1] = d.string()
 			}
 		}
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Owner = ""
 	} else {
+		d.pos = pos
 		r.Owner = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Group = ""
 	} else {
+		d.pos = pos
 		r.Group = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Criticality = 0
 	} else {
+		d.pos = pos
 		r.Criticality = d.int()
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 func (r *Asset) appendFields(dst []byte) []byte {
@@ -655,36 +827,56 @@ func (r *Indicator) appendBody(dst []byte) []byte {
 }
 
 func (r *Indicator) decode(d *decoder) {
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Feed = ""
 	} else {
+		d.pos = pos
 		r.Feed = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Indicator = ""
 	} else {
+		d.pos = pos
 		r.Indicator = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Type = ""
 	} else {
+		d.pos = pos
 		r.Type = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Category = ""
 	} else {
+		d.pos = pos
 		r.Category = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Confidence = 0
 	} else {
+		d.pos = pos
 		r.Confidence = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Tlp = ""
 	} else {
+		d.pos = pos
 		r.Tlp = d.string()
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 func (r *Indicator) appendFields(dst []byte) []byte {
@@ -744,44 +936,83 @@ func (r *Member) appendBody(dst []byte) []byte {
 }
 
 func (r *Member) decode(d *decoder) {
+	b, pos := d.b, d.pos
+	d.pos = pos
 	d.fixed(r.FlowId[:])
-	r.Role = MemberRole(d.index(4))
-	if d.zero() {
+	pos = d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Role = 0
+	} else {
+		d.pos = pos
+		r.Role = MemberRole(d.index(4))
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ExporterAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.ExporterAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ObservationDomainId = 0
 	} else {
+		d.pos = pos
 		r.ObservationDomainId = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.IngressInterface = 0
 	} else {
+		d.pos = pos
 		r.IngressInterface = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.EgressInterface = 0
 	} else {
+		d.pos = pos
 		r.EgressInterface = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.OctetDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.OctetDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.PacketDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.PacketDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.SamplingInterval = 0
 	} else {
+		d.pos = pos
 		r.SamplingInterval = d.long()
+		pos = d.pos
 	}
-	r.Extra = d.extras(r.Extra, 0)
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Extra = r.Extra[:0]
+	} else {
+		d.pos = pos
+		r.Extra = d.extras(r.Extra, 0)
+		pos = d.pos
+	}
+	d.pos = pos
 }
 
 func (r *Member) appendFields(dst []byte) []byte {

@@ -315,355 +315,601 @@ func (r *FlowRecord) appendBody(dst []byte) []byte {
 }
 
 func (r *FlowRecord) decode(d *decoder) {
+	b, pos := d.b, d.pos
+	d.pos = pos
 	d.fixed(r.FlowId[:])
-	if d.zero() {
+	pos = d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.StreamTime = 0
 	} else {
+		d.pos = pos
 		r.StreamTime = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CollectorId = ""
 	} else {
+		d.pos = pos
 		r.CollectorId = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CollectorBoot = 0
 	} else {
+		d.pos = pos
 		r.CollectorBoot = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CollectorSequence = 0
 	} else {
+		d.pos = pos
 		r.CollectorSequence = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Realm = ""
 	} else {
+		d.pos = pos
 		r.Realm = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ExporterAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.ExporterAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ExporterSource = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.ExporterSource = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ExporterName = ""
 	} else {
+		d.pos = pos
 		r.ExporterName = d.string()
+		pos = d.pos
 	}
-	r.ExportProtocol = ExportProtocol(d.index(7))
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.ExportProtocol = 0
+	} else {
+		d.pos = pos
+		r.ExportProtocol = ExportProtocol(d.index(7))
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ObservationDomainId = 0
 	} else {
+		d.pos = pos
 		r.ObservationDomainId = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ExportSequence = 0
 	} else {
+		d.pos = pos
 		r.ExportSequence = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ExportTimeMilliseconds = 0
 	} else {
+		d.pos = pos
 		r.ExportTimeMilliseconds = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CollectionTimeMilliseconds = 0
 	} else {
+		d.pos = pos
 		r.CollectionTimeMilliseconds = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.TemplateId = 0
 	} else {
+		d.pos = pos
 		r.TemplateId = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.SamplingInterval = 0
 	} else {
+		d.pos = pos
 		r.SamplingInterval = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.SamplingAlgorithm = 0
 	} else {
+		d.pos = pos
 		r.SamplingAlgorithm = d.int()
+		pos = d.pos
 	}
-	r.SamplingAssumed = d.bool()
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.SamplingAssumed = false
+	} else {
+		d.pos = pos
+		r.SamplingAssumed = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.FlowStartMilliseconds = 0
 	} else {
+		d.pos = pos
 		r.FlowStartMilliseconds = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.FlowEndMilliseconds = 0
 	} else {
+		d.pos = pos
 		r.FlowEndMilliseconds = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.SourceIPAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.SourceIPAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.DestinationIPAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.DestinationIPAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.SourceTransportPort = 0
 	} else {
+		d.pos = pos
 		r.SourceTransportPort = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.DestinationTransportPort = 0
 	} else {
+		d.pos = pos
 		r.DestinationTransportPort = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ProtocolIdentifier = 0
 	} else {
+		d.pos = pos
 		r.ProtocolIdentifier = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.TcpControlBits = 0
 	} else {
+		d.pos = pos
 		r.TcpControlBits = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.IpClassOfService = 0
 	} else {
+		d.pos = pos
 		r.IpClassOfService = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.IcmpTypeCode = 0
 	} else {
+		d.pos = pos
 		r.IcmpTypeCode = d.int()
+		pos = d.pos
 	}
-	r.IcmpSeen = d.bool()
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.IcmpSeen = false
+	} else {
+		d.pos = pos
+		r.IcmpSeen = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.OctetDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.OctetDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.PacketDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.PacketDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ReverseOctetDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.ReverseOctetDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ReversePacketDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.ReversePacketDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ReverseTcpControlBits = 0
 	} else {
+		d.pos = pos
 		r.ReverseTcpControlBits = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.DroppedOctetDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.DroppedOctetDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.DroppedPacketDeltaCount = 0
 	} else {
+		d.pos = pos
 		r.DroppedPacketDeltaCount = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.IngressInterface = 0
 	} else {
+		d.pos = pos
 		r.IngressInterface = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.EgressInterface = 0
 	} else {
+		d.pos = pos
 		r.EgressInterface = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.IngressInterfaceName = ""
 	} else {
+		d.pos = pos
 		r.IngressInterfaceName = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.EgressInterfaceName = ""
 	} else {
+		d.pos = pos
 		r.EgressInterfaceName = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.FlowDirection = 0
 	} else {
+		d.pos = pos
 		r.FlowDirection = d.int()
+		pos = d.pos
 	}
-	r.FlowDirectionSeen = d.bool()
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.FlowDirectionSeen = false
+	} else {
+		d.pos = pos
+		r.FlowDirectionSeen = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.BgpSourceAsNumber = 0
 	} else {
+		d.pos = pos
 		r.BgpSourceAsNumber = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.BgpDestinationAsNumber = 0
 	} else {
+		d.pos = pos
 		r.BgpDestinationAsNumber = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.IpNextHopAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.IpNextHopAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.BgpNextHopAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.BgpNextHopAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.SourcePrefixLength = 0
 	} else {
+		d.pos = pos
 		r.SourcePrefixLength = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.DestinationPrefixLength = 0
 	} else {
+		d.pos = pos
 		r.DestinationPrefixLength = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.VlanId = 0
 	} else {
+		d.pos = pos
 		r.VlanId = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.PostVlanId = 0
 	} else {
+		d.pos = pos
 		r.PostVlanId = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.SourceMacAddress = MAC{}
 	} else {
+		d.pos = pos
 		r.SourceMacAddress = d.mac()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.DestinationMacAddress = MAC{}
 	} else {
+		d.pos = pos
 		r.DestinationMacAddress = d.mac()
+		pos = d.pos
 	}
-	r.MplsLabels = r.MplsLabels[:0]
-	for n := d.block(1); n > 0; n = d.block(1) {
-		r.MplsLabels = slices.Grow(r.MplsLabels, n)
-		for ; n > 0 && !d.failed(); n-- {
-			r.MplsLabels = r.MplsLabels[:len(r.MplsLabels)+1]
-			if d.zero() {
-				r.MplsLabels[len(r.MplsLabels)-1] = 0
-			} else {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.MplsLabels = r.MplsLabels[:0]
+	} else {
+		d.pos = pos
+		r.MplsLabels = r.MplsLabels[:0]
+		for n := d.block(1); n > 0; n = d.block(1) {
+			r.MplsLabels = slices.Grow(r.MplsLabels, n)
+			for ; n > 0 && !d.failed(); n-- {
+				r.MplsLabels = r.MplsLabels[:len(r.MplsLabels)+1]
 				r.MplsLabels[len(r.MplsLabels)-1] = d.long()
 			}
 		}
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.IngressVRFID = 0
 	} else {
+		d.pos = pos
 		r.IngressVRFID = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.EgressVRFID = 0
 	} else {
+		d.pos = pos
 		r.EgressVRFID = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.PostNATSourceIPAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.PostNATSourceIPAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.PostNATDestinationIPAddress = netip.Addr{}
 	} else {
+		d.pos = pos
 		r.PostNATDestinationIPAddress = d.addr()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.PostNAPTSourceTransportPort = 0
 	} else {
+		d.pos = pos
 		r.PostNAPTSourceTransportPort = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.PostNAPTDestinationTransportPort = 0
 	} else {
+		d.pos = pos
 		r.PostNAPTDestinationTransportPort = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.NatEvent = 0
 	} else {
+		d.pos = pos
 		r.NatEvent = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.FirewallEvent = 0
 	} else {
+		d.pos = pos
 		r.FirewallEvent = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.FlowEndReason = 0
 	} else {
+		d.pos = pos
 		r.FlowEndReason = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.FlowLabelIPv6 = 0
 	} else {
+		d.pos = pos
 		r.FlowLabelIPv6 = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.MinimumTTL = 0
 	} else {
+		d.pos = pos
 		r.MinimumTTL = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.MaximumTTL = 0
 	} else {
+		d.pos = pos
 		r.MaximumTTL = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ApplicationId = ""
 	} else {
+		d.pos = pos
 		r.ApplicationId = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ApplicationName = ""
 	} else {
+		d.pos = pos
 		r.ApplicationName = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.UserName = ""
 	} else {
+		d.pos = pos
 		r.UserName = d.string()
+		pos = d.pos
 	}
-	if d.optional() {
-		r.Dns.Set = true
-		r.Dns.Value.decode(d)
-	} else if r.Dns.Set {
-		r.Dns.Set = false
-		r.Dns.Value.Reset()
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		if r.Dns.Set {
+			r.Dns.Set = false
+			r.Dns.Value.Reset()
+		}
+	} else {
+		d.pos = pos
+		if r.Dns.Set = d.optional(); r.Dns.Set {
+			r.Dns.Value.decode(d)
+		}
+		pos = d.pos
 	}
-	if d.optional() {
-		r.Tls.Set = true
-		r.Tls.Value.decode(d)
-	} else if r.Tls.Set {
-		r.Tls.Set = false
-		r.Tls.Value.Reset()
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		if r.Tls.Set {
+			r.Tls.Set = false
+			r.Tls.Value.Reset()
+		}
+	} else {
+		d.pos = pos
+		if r.Tls.Set = d.optional(); r.Tls.Set {
+			r.Tls.Value.decode(d)
+		}
+		pos = d.pos
 	}
-	if d.optional() {
-		r.Http.Set = true
-		r.Http.Value.decode(d)
-	} else if r.Http.Set {
-		r.Http.Set = false
-		r.Http.Value.Reset()
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		if r.Http.Set {
+			r.Http.Set = false
+			r.Http.Value.Reset()
+		}
+	} else {
+		d.pos = pos
+		if r.Http.Set = d.optional(); r.Http.Set {
+			r.Http.Value.decode(d)
+		}
+		pos = d.pos
 	}
-	r.Extra = d.extras(r.Extra, 0)
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Extra = r.Extra[:0]
+	} else {
+		d.pos = pos
+		r.Extra = d.extras(r.Extra, 0)
+		pos = d.pos
+	}
+	d.pos = pos
 }
 
 // AppendJSON appends the record as one flat JSON object on one line, without
@@ -852,35 +1098,63 @@ func (r *DNS) appendBody(dst []byte) []byte {
 }
 
 func (r *DNS) decode(d *decoder) {
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.QueryName = ""
 	} else {
+		d.pos = pos
 		r.QueryName = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.QueryType = 0
 	} else {
+		d.pos = pos
 		r.QueryType = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ResponseCode = 0
 	} else {
+		d.pos = pos
 		r.ResponseCode = d.int()
+		pos = d.pos
 	}
-	r.Response = d.bool()
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Response = false
+	} else {
+		d.pos = pos
+		r.Response = d.bool()
+		pos = d.pos
+	}
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Id = 0
 	} else {
+		d.pos = pos
 		r.Id = d.int()
+		pos = d.pos
 	}
-	r.Answers = r.Answers[:0]
-	for n := d.block(3); n > 0; n = d.block(3) {
-		r.Answers = slices.Grow(r.Answers, n)
-		for ; n > 0 && !d.failed(); n-- {
-			r.Answers = r.Answers[:len(r.Answers)+1]
-			r.Answers[len(r.Answers)-1].decode(d)
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Answers = r.Answers[:0]
+	} else {
+		d.pos = pos
+		r.Answers = r.Answers[:0]
+		for n := d.block(3); n > 0; n = d.block(3) {
+			r.Answers = slices.Grow(r.Answers, n)
+			for ; n > 0 && !d.failed(); n-- {
+				r.Answers = r.Answers[:len(r.Answers)+1]
+				r.Answers[len(r.Answers)-1].decode(d)
+			}
 		}
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 func (r *DNS) appendFields(dst []byte) []byte {
@@ -927,21 +1201,32 @@ func (r *DNSAnswer) appendBody(dst []byte) []byte {
 }
 
 func (r *DNSAnswer) decode(d *decoder) {
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Data = ""
 	} else {
+		d.pos = pos
 		r.Data = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Type = 0
 	} else {
+		d.pos = pos
 		r.Type = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Ttl = 0
 	} else {
+		d.pos = pos
 		r.Ttl = d.long()
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 func (r *DNSAnswer) appendFields(dst []byte) []byte {
@@ -1001,66 +1286,104 @@ func (r *TLS) appendBody(dst []byte) []byte {
 }
 
 func (r *TLS) decode(d *decoder) {
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ServerName = ""
 	} else {
+		d.pos = pos
 		r.ServerName = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Version = 0
 	} else {
+		d.pos = pos
 		r.Version = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Cipher = 0
 	} else {
+		d.pos = pos
 		r.Cipher = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Ja3 = ""
 	} else {
+		d.pos = pos
 		r.Ja3 = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Ja3s = ""
 	} else {
+		d.pos = pos
 		r.Ja3s = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Ja4 = ""
 	} else {
+		d.pos = pos
 		r.Ja4 = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CertificateSubject = ""
 	} else {
+		d.pos = pos
 		r.CertificateSubject = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CertificateIssuer = ""
 	} else {
+		d.pos = pos
 		r.CertificateIssuer = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CertificateNotBefore = 0
 	} else {
+		d.pos = pos
 		r.CertificateNotBefore = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CertificateNotAfter = 0
 	} else {
+		d.pos = pos
 		r.CertificateNotAfter = d.long()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.CertificateFingerprint = ""
 	} else {
+		d.pos = pos
 		r.CertificateFingerprint = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Alpn = ""
 	} else {
+		d.pos = pos
 		r.Alpn = d.string()
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 func (r *TLS) appendFields(dst []byte) []byte {
@@ -1114,41 +1437,64 @@ func (r *HTTP) appendBody(dst []byte) []byte {
 }
 
 func (r *HTTP) decode(d *decoder) {
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Host = ""
 	} else {
+		d.pos = pos
 		r.Host = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Url = ""
 	} else {
+		d.pos = pos
 		r.Url = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Method = ""
 	} else {
+		d.pos = pos
 		r.Method = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.StatusCode = 0
 	} else {
+		d.pos = pos
 		r.StatusCode = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.UserAgent = ""
 	} else {
+		d.pos = pos
 		r.UserAgent = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.ContentType = ""
 	} else {
+		d.pos = pos
 		r.ContentType = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Referer = ""
 	} else {
+		d.pos = pos
 		r.Referer = d.string()
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 func (r *HTTP) appendFields(dst []byte) []byte {

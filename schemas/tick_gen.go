@@ -68,14 +68,23 @@ func (r *Tick) appendBody(dst []byte) []byte {
 }
 
 func (r *Tick) decode(d *decoder) {
-	r.Upstreams = r.Upstreams[:0]
-	for n := d.block(4); n > 0; n = d.block(4) {
-		r.Upstreams = slices.Grow(r.Upstreams, n)
-		for ; n > 0 && !d.failed(); n-- {
-			r.Upstreams = r.Upstreams[:len(r.Upstreams)+1]
-			r.Upstreams[len(r.Upstreams)-1].decode(d)
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Upstreams = r.Upstreams[:0]
+	} else {
+		d.pos = pos
+		r.Upstreams = r.Upstreams[:0]
+		for n := d.block(4); n > 0; n = d.block(4) {
+			r.Upstreams = slices.Grow(r.Upstreams, n)
+			for ; n > 0 && !d.failed(); n-- {
+				r.Upstreams = r.Upstreams[:len(r.Upstreams)+1]
+				r.Upstreams[len(r.Upstreams)-1].decode(d)
+			}
 		}
+		pos = d.pos
 	}
+	d.pos = pos
 }
 
 // AppendJSON appends the record as one flat JSON object on one line, without
@@ -129,22 +138,40 @@ func (r *Upstream) appendBody(dst []byte) []byte {
 }
 
 func (r *Upstream) decode(d *decoder) {
-	if d.zero() {
+	b, pos := d.b, d.pos
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Id = ""
 	} else {
+		d.pos = pos
 		r.Id = d.string()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Of = 0
 	} else {
+		d.pos = pos
 		r.Of = d.int()
+		pos = d.pos
 	}
-	if d.zero() {
+	if pos < len(b) && b[pos] == 0 {
+		pos++
 		r.Time = 0
 	} else {
+		d.pos = pos
 		r.Time = d.long()
+		pos = d.pos
 	}
-	r.Left = d.bool()
+	if pos < len(b) && b[pos] == 0 {
+		pos++
+		r.Left = false
+	} else {
+		d.pos = pos
+		r.Left = d.bool()
+		pos = d.pos
+	}
+	d.pos = pos
 }
 
 func (r *Upstream) appendFields(dst []byte) []byte {

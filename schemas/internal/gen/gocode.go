@@ -302,23 +302,56 @@ func appendValue(t *avsc.Schema, refine, v string) string {
 	panic("gen: no encoder for " + string(t.Kind))
 }
 
+// decoder writes the decoder of a record. Most fields of most records are zero,
+// and a zero is one byte: it is taken from a local copy of the position, and
+// only what is not zero costs a call.
 func (f *file) decoder(s *avsc.Schema) {
-	f.p("func (r *%s) decode(d *decoder) {", s.ShortName())
+	f.p("func (r *%s) decode(d *decoder) {\nb, pos := d.b, d.pos", s.ShortName())
 	for _, field := range s.Fields {
 		v := "r." + goName(field.Name)
+		zero, decode := "", ""
 		switch t := field.Type; {
 		case t.Optional() != nil:
-			f.p("if d.optional() {\n%[1]s.Set = true\n%[1]s.Value.decode(d)\n} else if %[1]s.Set {\n%[1]s.Set = false\n%[1]s.Value.Reset()\n}", v)
+			zero = fmt.Sprintf("if %[1]s.Set {\n%[1]s.Set = false\n%[1]s.Value.Reset()\n}", v)
+			decode = fmt.Sprintf("if %[1]s.Set = d.optional(); %[1]s.Set {\n%[1]s.Value.decode(d)\n}", v)
 		case t.Kind == avsc.Array && t.Items.ShortName() == "Extra":
-			f.p("%s = d.extras(%s, 0)", v, v)
+			zero, decode = v+" = "+v+"[:0]", fmt.Sprintf("%s = d.extras(%s, 0)", v, v)
 		case t.Kind == avsc.Array:
-			f.p("%[1]s = %[1]s[:0]\nfor n := d.block(%[2]d); n > 0; n = d.block(%[2]d) {\n%[1]s = slices.Grow(%[1]s, n)\nfor ; n > 0 && !d.failed(); n-- {\n%[1]s = %[1]s[:len(%[1]s)+1]\n%[3]s\n}\n}",
+			zero = v + " = " + v + "[:0]"
+			decode = fmt.Sprintf("%[1]s = %[1]s[:0]\nfor n := d.block(%[2]d); n > 0; n = d.block(%[2]d) {\n%[1]s = slices.Grow(%[1]s, n)\nfor ; n > 0 && !d.failed(); n-- {\n%[1]s = %[1]s[:len(%[1]s)+1]\n%[3]s\n}\n}",
 				v, t.Items.MinSize(), decodeValue(t.Items, "", fmt.Sprintf("%s[len(%s)-1]", v, v)))
 		default:
-			f.p("%s", decodeValue(t, field.Go, v))
+			zero, decode = zeroValue(t, field.Go, v), decodeValue(t, field.Go, v)
 		}
+		if zero == "" {
+			f.p("d.pos = pos\n%s\npos = d.pos", decode)
+			continue
+		}
+		f.p("if pos < len(b) && b[pos] == 0 {\npos++\n%s\n} else {\nd.pos = pos\n%s\npos = d.pos\n}", zero, decode)
 	}
-	f.p("}\n")
+	f.p("d.pos = pos\n}\n")
+}
+
+// zeroValue sets a field to what a zero byte encodes; empty for a type whose
+// zero is longer or none.
+func zeroValue(t *avsc.Schema, refine, v string) string {
+	switch t.Kind {
+	case avsc.Boolean:
+		return v + " = false"
+	case avsc.Int, avsc.Long, avsc.Enum:
+		return v + " = 0"
+	case avsc.String:
+		return v + ` = ""`
+	case avsc.Bytes:
+		switch refine {
+		case "ip":
+			return v + " = netip.Addr{}"
+		case "mac":
+			return v + " = MAC{}"
+		}
+		return v + " = nil"
+	}
+	return ""
 }
 
 func decodeValue(t *avsc.Schema, refine, v string) string {
@@ -326,21 +359,21 @@ func decodeValue(t *avsc.Schema, refine, v string) string {
 	case avsc.Boolean:
 		return v + " = d.bool()"
 	case avsc.Int:
-		return decodeOrZero(v, "0", "d.int()")
+		return v + " = d.int()"
 	case avsc.Long:
-		return decodeOrZero(v, "0", "d.long()")
+		return v + " = d.long()"
 	case avsc.Double:
 		return v + " = d.double()"
 	case avsc.String:
-		return decodeOrZero(v, `""`, "d.string()")
+		return v + " = d.string()"
 	case avsc.Bytes:
 		switch refine {
 		case "ip":
-			return decodeOrZero(v, "netip.Addr{}", "d.addr()")
+			return v + " = d.addr()"
 		case "mac":
-			return decodeOrZero(v, "MAC{}", "d.mac()")
+			return v + " = d.mac()"
 		}
-		return decodeOrZero(v, "nil", "d.bytes()")
+		return v + " = d.bytes()"
 	case avsc.Fixed:
 		return "d.fixed(" + v + "[:])"
 	case avsc.Enum:
@@ -349,9 +382,4 @@ func decodeValue(t *avsc.Schema, refine, v string) string {
 		return v + ".decode(d)"
 	}
 	panic("gen: no decoder for " + string(t.Kind))
-}
-
-// decodeOrZero decodes a value whose zero is one byte, without a call for it.
-func decodeOrZero(v, zero, decode string) string {
-	return fmt.Sprintf("if d.zero() {\n%s = %s\n} else {\n%s = %s\n}", v, zero, v, decode)
 }
