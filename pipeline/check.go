@@ -4,20 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"reflect"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weir-flow/weir/enricher"
 	"github.com/weir-flow/weir/internal/config"
 	"github.com/weir-flow/weir/internal/elastic"
+	"github.com/weir-flow/weir/internal/kafka"
 )
 
 // CheckFiles reads every file that the configuration names. Errors begin with
 // the path of the key.
 func CheckFiles(c Config) error {
-	return readable(c)
+	return errors.Join(readable(c), checkEnricher(c))
+}
+
+// checkEnricher loads the databases, inventories and feeds.
+func checkEnricher(c Config) error {
+	_, err := enricher.New(c.Enricher, enricher.Dependencies{Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+	return config.Section("enricher", err)
 }
 
 // readable opens what keys called file, files or something_file name.
@@ -58,8 +69,34 @@ const serverTimeout = 10 * time.Second
 
 // CheckServers connects to every server that the configuration names and asks
 // whether Weir may use it.
-func CheckServers(ctx context.Context, c Config) error {
-	return checkElasticsearch(ctx, c.Elasticsearch)
+func CheckServers(ctx context.Context, c Config, log *slog.Logger) error {
+	return errors.Join(checkKafka(ctx, c.Kafka, log), checkElasticsearch(ctx, c.Elasticsearch))
+}
+
+// checkKafka asks whether a broker answers, and whether the topics are as
+// setup would make them.
+func checkKafka(ctx context.Context, c kafka.Config, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
+	defer cancel()
+	cl, err := kafka.NewClient(c, kafka.Dependencies{Log: log, Service: "check"}, kafka.RoleAdmin)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	if err := kafka.Reach(ctx, cl); err != nil {
+		return err
+	}
+	plan, err := kafka.EnsureTopics(ctx, cl, kafka.Topics(c), true)
+	var missing []string
+	for _, change := range plan {
+		if change.Create {
+			missing = append(missing, change.Topic.Name)
+		}
+	}
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("kafka: topics are missing (weir setup makes them): %s", strings.Join(missing, ", "))
+	}
+	return err
 }
 
 func checkElasticsearch(ctx context.Context, c elastic.Config) error {
@@ -76,7 +113,7 @@ func checkElasticsearch(ctx context.Context, c elastic.Config) error {
 		Status string `json:"status"`
 	}
 	if err := client.Do(ctx, http.MethodGet, "/_cluster/health", nil, &health); err != nil {
-		return err
+		return fmt.Errorf("%w (start it, or correct elasticsearch.urls: %s)", err, strings.Join(c.URLs, ", "))
 	}
 	if health.Status == "red" {
 		return errors.New("elasticsearch: the cluster's health is red: some data cannot be reached")

@@ -35,7 +35,7 @@ cannot be used.`,
 				}
 				a.configFile = args[0]
 			}
-			l, _, err := a.load()
+			l, log, err := a.load()
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ cannot be used.`,
 				name = "the configuration (no file, defaults)"
 			}
 			if connect {
-				if err := pipeline.CheckServers(cmd.Context(), l.Config); err != nil {
+				if err := pipeline.CheckServers(cmd.Context(), l.Config, log); err != nil {
 					return err
 				}
 				fmt.Fprintf(a.err, "%s is good, and its servers answer\n", name)

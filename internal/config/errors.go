@@ -112,14 +112,25 @@ func Section(key string, err error) error {
 	}
 	var out []error
 	for _, e := range flatten(err) {
+		// Packages name themselves at the front of their errors.
+		text := strings.TrimPrefix(e.Error(), key+": ")
 		sep := ": "
-		if path, _ := splitPath(e.Error()); path != "" {
+		if path, _ := splitPath(text); path != "" {
 			sep = "."
 		}
-		out = append(out, fmt.Errorf("%s%s%w", key, sep, e))
+		out = append(out, &sectionError{text: key + sep + text, err: e})
 	}
 	return errors.Join(out...)
 }
+
+// sectionError is an error whose key path was completed.
+type sectionError struct {
+	text string
+	err  error
+}
+
+func (e *sectionError) Error() string { return e.text }
+func (e *sectionError) Unwrap() error { return e.err }
 
 // flatten takes joined errors apart.
 func flatten(err error) []error {

@@ -336,6 +336,25 @@ func TestExplainPointsAtTheColumn(t *testing.T) {
 	}
 }
 
+func TestSectionCompletesPaths(t *testing.T) {
+	err := config.Section("enricher", errors.Join(
+		errors.New("listen[0].address: bad"),
+		fmt.Errorf("enricher: geo.databases[1]: %w", fs.ErrNotExist),
+		errors.New("nothing fits"),
+		fmt.Errorf("two %w and %w", fs.ErrExist, fs.ErrClosed),
+	))
+	want := "enricher.listen[0].address: bad\nenricher.geo.databases[1]: file does not exist\nenricher: nothing fits\nenricher: two file already exists and file already closed"
+	if err.Error() != want {
+		t.Errorf("(-got, +want)\n- %v\n+ %s", err, want)
+	}
+	if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, fs.ErrClosed) {
+		t.Error("the causes are lost")
+	}
+	if config.Section("x", nil) != nil {
+		t.Error("no error became one")
+	}
+}
+
 func TestAnchorsAndMerges(t *testing.T) {
 	l, err := config.Load(defaults(), config.Source{File: write(t, "weir.yaml", `
 collector:
