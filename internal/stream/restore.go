@@ -101,12 +101,12 @@ func (s *session) recoverTask(ctx context.Context, partition int32, committed in
 		return s.freshTask(ctx, partition, committed)
 	case record == nil:
 		return nil, lost("the group stands at offset %d but %s holds no state", committed, s.state)
+	case record.TopicID != s.topicID:
+		return nil, lost("%s is not the topic its state was made from: it was deleted and made anew", s.input)
 	case committed < 0:
 		return nil, lost("%s stands at offset %d but the group's offset is gone", s.state, record.Committed)
 	case record.Committed != committed:
 		return nil, lost("the group stands at offset %d but %s at %d", committed, s.state, record.Committed)
-	case record.TopicID != s.topicID:
-		return nil, lost("%s is not the topic its state was made from: it was deleted and made anew", s.input)
 	case record.Partitions != s.partitions:
 		return nil, lost("%s has %d partitions, its state was made from %d", s.input, s.partitions, record.Partitions)
 	}
@@ -151,7 +151,7 @@ func (s *session) readState(ctx context.Context, partition int32, committed int6
 			}
 			next = end.Offset
 		}
-		fits := found.task == nil && committed < 0 || found.task != nil && found.task.Committed == committed
+		fits := found.task == nil && committed < 0 || found.task != nil && (found.task.Committed == committed || found.task.TopicID != s.topicID)
 		if failed != nil || fits || time.Now().After(deadline) {
 			return found, failed
 		}

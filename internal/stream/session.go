@@ -197,11 +197,21 @@ func (s *session) onAssigned(_ context.Context, cl *kgo.Client, m map[string][]i
 }
 
 // onOffsets learns where the group stands. The broker has answered only after
-// open transactions on these offsets had ended.
-func (s *session) onOffsets(_ context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+// open transactions on these offsets had ended. A partition that was never
+// committed gets its first offset as a number: the client rewinds after an
+// abort only to offsets that it knows.
+func (s *session) onOffsets(ctx context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	e := event{assigned: map[int32]int64{}}
 	for p, o := range m[s.input] {
-		e.assigned[p] = o.EpochOffset().Offset
+		at := o.EpochOffset().Offset
+		e.assigned[p] = at
+		if at < 0 {
+			start, err := s.logStart(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			m[s.input][p] = kgo.NoResetOffset().At(start)
+		}
 	}
 	s.tell(e)
 	return m, nil
@@ -391,6 +401,9 @@ func (s *session) apply(ctx context.Context, fetches kgo.Fetches) error {
 	}
 	for _, t := range batch {
 		s.produceDue(ctx, t)
+	}
+	if s.forced("after-produce") {
+		return s.abort(ctx)
 	}
 	return nil
 }
