@@ -81,10 +81,10 @@ func TestRepeatsAreDroppedAndCounted(t *testing.T) {
 	for i, v := range [][]byte{
 		toyRecord("c", 1, 1, 1000), toyRecord("c", 1, 2, 1000),
 		toyRecord("c", 1, 2, 1000), toyRecord("c", 1, 1, 1000), // sent again
-		toyRecord("c", 1, 5, 1000),                             // 3 and 4 were lost
-		toyRecord("c", 2, 1, 1000),                             // started again
-		toyRecord("c", 1, 6, 1000),                             // a late one of the boot before
-		toyRecord("", 0, 0, 1000), toyRecord("", 0, 0, 1000),   // an upstream that cannot repeat itself
+		toyRecord("c", 1, 5, 1000),                           // 3 and 4 were lost
+		toyRecord("c", 2, 1, 1000),                           // started again
+		toyRecord("c", 1, 6, 1000),                           // a late one of the boot before
+		toyRecord("", 0, 0, 1000), toyRecord("", 0, 0, 1000), // an upstream that cannot repeat itself
 	} {
 		if err := task.apply(int64(i), []byte("k"), v); err != nil {
 			t.Fatal(err)
