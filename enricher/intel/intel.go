@@ -64,27 +64,32 @@ func (s *Set) Domain(name string) (hits []Hit, matched string) {
 		return nil, ""
 	}
 	var buf [253]byte
-	lower := buf[:len(name)]
+	b := lower(buf[:0], name)
+	for start := 0; ; {
+		if i, ok := s.names.get(xxhash.Sum64(b[start:])); ok {
+			return s.hits[i], name[start:]
+		}
+		dot := start
+		for dot < len(b) && b[dot] != '.' {
+			dot++
+		}
+		if dot >= len(b)-1 {
+			return nil, ""
+		}
+		start = dot + 1
+	}
+}
+
+// lower appends a name in lower case, as DNS compares names: ASCII only.
+func lower(dst []byte, name string) []byte {
 	for i := range len(name) {
 		c := name[i]
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		lower[i] = c
+		dst = append(dst, c)
 	}
-	for start := 0; ; {
-		if i, ok := s.names.get(xxhash.Sum64(lower[start:])); ok {
-			return s.hits[i], name[start:]
-		}
-		dot := start
-		for dot < len(lower) && lower[dot] != '.' {
-			dot++
-		}
-		if dot >= len(lower)-1 {
-			return nil, ""
-		}
-		start = dot + 1
-	}
+	return dst
 }
 
 func trimName(name string) string {

@@ -254,7 +254,7 @@ func (b *builder) add(text string, d schemas.Indicator, s *Stats) {
 }
 
 func (b *builder) addName(text string, d schemas.Indicator, s *Stats) {
-	name := strings.ToLower(trimName(strings.TrimPrefix(text, "*.")))
+	name := string(lower(make([]byte, 0, len(text)), trimName(strings.TrimPrefix(text, "*."))))
 	if !isName(name) {
 		s.Invalid++
 		return
@@ -269,6 +269,7 @@ func (b *builder) addName(text string, d schemas.Indicator, s *Stats) {
 	b.names[h] = appendNew(b.names[h], b.descriptor(d))
 }
 
+// isName checks a name in lower case.
 func isName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
@@ -278,8 +279,9 @@ func isName(s string) bool {
 			return false
 		}
 		for i := range len(label) {
-			c := label[i]
-			if c <= ' ' || c == '/' || c == ':' || c == ',' || c == '@' || c == 0x7f {
+			switch c := label[i]; {
+			case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c >= 0x80:
+			default:
 				return false
 			}
 		}
