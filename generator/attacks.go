@@ -55,25 +55,23 @@ func (p *plan) horizontalScan(r random) {
 
 // worm: patient zero scans, gets into others, and those do as it does.
 func (p *plan) worm(r random) {
-	const port, victims = 445, 4
+	const port = 445
 	scanning := p.scaled(20*60_000, 33)
 	pause := func() int64 { return r.between(scanning/8, scanning/3) }
 	type infected struct {
-		host        endpoint
-		parent      int
-		at, from    int64 // when it was infected, when its scan began
-		until, next int64
+		host            endpoint
+		parent          int
+		at, from, until int64 // when it was infected, when it scans
 	}
 	zeroFrom, _ := p.window(r, scanning+3*(scanning/3+scanning/10)+60_000)
 	hosts := []infected{{host: p.cast(r, p.ent.workstationsEast), parent: -1, at: zeroFrom, from: zeroFrom}}
 	// Two by patient zero, one by the first of them, one by that one: depth 3.
-	for k, parent := range []int{0, 0, 1, 3} {
+	for _, parent := range []int{0, 0, 1, 3} {
 		in := hosts[parent]
 		h := infected{host: p.cast(r, p.ent.workstationsEast, p.ent.workstationsWest, p.ent.workstationsA), parent: parent}
 		h.at = in.from + pause()
 		h.from = h.at + r.between(scanning/40, scanning/12)
 		hosts = append(hosts, h)
-		_ = k
 	}
 	var lineage []Infection
 	var everyone []endpoint

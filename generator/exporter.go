@@ -242,20 +242,14 @@ type slice struct{ from, to, length int64 }
 
 // of returns the slice's share; the shares of all slices add up to the whole.
 func (s slice) of(c counters) counters {
-	if s.from == 0 && s.to == s.length {
+	if s.from == 0 && s.to == s.length || c.packets == 0 {
 		return c
 	}
-	share := func(total uint64, at int64) uint64 {
-		if at >= s.length {
-			return total
-		}
-		return uint64(float64(total) * (float64(at) / float64(s.length)))
-	}
-	out := counters{
-		packets: share(c.packets, s.to) - share(c.packets, s.from),
-		octets:  share(c.octets, s.to) - share(c.octets, s.from),
-		flags:   c.flags,
-	}
+	// Octets go with their packets, so that sizes stay what they are.
+	packets := func(at int64) uint64 { return c.packets * uint64(min(at, s.length)) / uint64(s.length) }
+	octets := func(packets uint64) uint64 { return c.octets * packets / c.packets }
+	before, after := packets(s.from), packets(s.to)
+	out := counters{packets: after - before, octets: octets(after) - octets(before), flags: c.flags}
 	if s.from > 0 {
 		out.flags &^= syn
 	}

@@ -114,7 +114,7 @@ func (e *exporter) layout(ip6, biflow bool, kind metaKind) []field {
 	}
 	switch kind {
 	case dnsMeta:
-		f = append(f, field{205, penNtop, variable, elName}, field{207, penNtop, 2, elDNSType},
+		f = append(f, field{205, penNtop, variable, elName}, field{207, penNtop, 1, elDNSType},
 			field{208, penNtop, 1, elDNSCode}, field{209, penNtop, 1, elDNSAnswers})
 	case tlsMeta:
 		f = append(f, field{188, penNtop, variable, elName}, field{495, penNtop, 2, elTLSVersion},
