@@ -27,10 +27,10 @@ type Config struct {
 	// CommitInterval is how often the offsets of what Elasticsearch has
 	// acknowledged are committed.
 	CommitInterval time.Duration `yaml:"commit_interval"`
-	// LostOffsets says what to do when the next records to be read are gone
-	// from Kafka: `stop`, or `earliest` to go on with the oldest that is kept.
-	// A group that starts for the first time reads from the beginning.
-	LostOffsets LostOffsets `yaml:"lost_offsets"`
+	// OnLost says what to do when the next records to be read are gone from
+	// Kafka: `fail`, or `restart` to go on with the oldest that is kept. A
+	// group that starts for the first time reads from the beginning.
+	OnLost OnLost `yaml:"on_lost"`
 	// Storage is how documents are kept; `weir setup` puts it into templates.
 	Storage Storage `yaml:"storage"`
 }
@@ -52,8 +52,8 @@ type Storage struct {
 	Shards int `yaml:"shards"`
 }
 
-// LostOffsets is a choice of Config.LostOffsets.
-type LostOffsets string
+// OnLost is a choice of Config.OnLost.
+type OnLost string
 
 // StorageMode is a choice of Storage.Mode.
 type StorageMode string
@@ -63,8 +63,8 @@ type SourceMode string
 
 // The choices.
 const (
-	LostStop     LostOffsets = "stop"
-	LostEarliest LostOffsets = "earliest"
+	OnLostFail    OnLost = "fail"
+	OnLostRestart OnLost = "restart"
 
 	ModeStandard StorageMode = "standard"
 	ModeLogsDB   StorageMode = "logsdb"
@@ -84,7 +84,7 @@ func DefaultConfig() Config {
 		RequestTimeout: time.Minute,
 		MaxBackoff:     30 * time.Second,
 		CommitInterval: time.Second,
-		LostOffsets:    LostStop,
+		OnLost:         OnLostFail,
 		Storage: Storage{
 			Mode:           ModeStandard,
 			Source:         SourceAuto,
@@ -109,7 +109,7 @@ func (c Config) Validate() error {
 	bad(c.RequestTimeout > 0, "request_timeout: want more than 0, not %v", c.RequestTimeout)
 	bad(c.MaxBackoff > 0, "max_backoff: want more than 0, not %v", c.MaxBackoff)
 	bad(c.CommitInterval > 0, "commit_interval: want more than 0, not %v", c.CommitInterval)
-	bad(c.LostOffsets == LostStop || c.LostOffsets == LostEarliest, "lost_offsets: want stop or earliest, not %q", c.LostOffsets)
+	bad(c.OnLost == OnLostFail || c.OnLost == OnLostRestart, "on_lost: want fail or restart, not %q", c.OnLost)
 	s := c.Storage
 	bad(s.Mode == ModeStandard || s.Mode == ModeLogsDB, "storage.mode: want standard or logsdb, not %q", s.Mode)
 	bad(s.Source == SourceAuto || s.Source == SourceSynthetic || s.Source == SourceStored, "storage.source: want auto, synthetic or stored, not %q", s.Source)

@@ -134,7 +134,7 @@ func (e *Encoder) tls(w *writer, s sides[schemas.TLS]) {
 	w.word("version", version)
 	w.word("version_protocol", protocol)
 	if c := first(s, func(t *schemas.TLS) int32 { return t.Cipher }); c > 0 && c <= 0xffff {
-		w.word("cipher", tls.CipherSuiteName(uint16(c)))
+		e.cipher(w, uint16(c))
 	}
 	w.text("next_protocol", first(s, func(t *schemas.TLS) string { return t.Alpn }))
 	n := w.open("client")
@@ -168,6 +168,28 @@ func (e *Encoder) tls(w *writer, s sides[schemas.TLS]) {
 	}
 	w.close(n)
 	w.close(m)
+}
+
+// cipher writes the name of a suite, or its number where it is not one of
+// those that are in use.
+func (e *Encoder) cipher(w *writer, c uint16) {
+	if name := e.ciphers[c]; name != "" {
+		w.word("cipher", name)
+		return
+	}
+	w.key("cipher")
+	w.b = append(w.b, '"', '0', 'x', hexUpper[c>>12], hexUpper[c>>8&15], hexUpper[c>>4&15], hexUpper[c&15], '"')
+}
+
+// cipherNames is made once: crypto/tls makes its lists anew at every question.
+func cipherNames() map[uint16]string {
+	names := map[uint16]string{}
+	for _, list := range [][]*tls.CipherSuite{tls.CipherSuites(), tls.InsecureCipherSuites()} {
+		for _, c := range list {
+			names[c.ID] = c.Name
+		}
+	}
+	return names
 }
 
 func (e *Encoder) http(w *writer, s sides[schemas.HTTP]) {

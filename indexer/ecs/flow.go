@@ -49,12 +49,15 @@ type Encoder struct {
 	hosts  []string
 	hashes []string
 	order  []uint32
+
+	ciphers map[uint16]string
 }
 
 // NewEncoder returns an encoder for the data streams of a namespace, which
 // must be a valid part of a data stream's name.
 func NewEncoder(namespace string) *Encoder {
 	return &Encoder{
+		ciphers: cipherNames(),
 		head: `,"ecs":{"version":"` + Version + `"},"data_stream":{"type":"logs","dataset":"` + DatasetFlow +
 			`","namespace":"` + namespace + `"},"event":{"kind":"event","module":"weir","dataset":"` + DatasetFlow +
 			`","action":"network_flow"`,

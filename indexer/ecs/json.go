@@ -274,3 +274,10 @@ func appendString[S ~string | ~[]byte](b []byte, s S) []byte {
 	b = append(b, s[start:]...)
 	return append(b, '"')
 }
+
+// AppendString appends s as a JSON string; what is not UTF-8 becomes U+FFFD.
+func AppendString(dst []byte, s string) []byte { return appendString(dst, s) }
+
+// AppendTime appends a time in ms since the epoch as a JSON string, RFC 3339
+// in UTC.
+func AppendTime(dst []byte, ms int64) []byte { return appendTime(dst, ms) }

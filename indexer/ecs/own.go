@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/weir-flow/weir/schemas"
 )
@@ -251,9 +252,12 @@ func (e *Encoder) extraMembers(w *writer, list []schemas.Extra, depth int) {
 			same++
 		}
 		w.comma()
-		if x.Name == "" {
-			// A member without a name would be refused.
-			w.b = append(w.b, `"unnamed"`...)
+		if odd(x.Name) {
+			w.b = append(w.b, `"0x`...)
+			for j := range len(x.Name) {
+				w.b = append(w.b, hexLower[x.Name[j]>>4], hexLower[x.Name[j]&15])
+			}
+			w.b = append(w.b, '"')
 		} else {
 			w.b = appendString(w.b, x.Name)
 		}
@@ -271,6 +275,25 @@ func (e *Encoder) extraMembers(w *writer, list []schemas.Extra, depth int) {
 		i = same
 	}
 	e.order = e.order[:base]
+}
+
+// odd tells the names that stand in hexadecimal digits: Elasticsearch refuses
+// an empty one and one with a NUL, and what is not UTF-8 could look the same
+// as another. So that no two names become one, those that look like such
+// digits already are odd too.
+func odd(name string) bool {
+	if name == "" || strings.HasPrefix(name, "0x") {
+		return true
+	}
+	for i := range len(name) {
+		if name[i] < ' ' {
+			return true
+		}
+		if name[i] >= utf8.RuneSelf {
+			return !utf8.ValidString(name)
+		}
+	}
+	return false
 }
 
 func (e *Encoder) extraValue(w *writer, v *schemas.ExtraValue, depth int) {

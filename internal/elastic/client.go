@@ -21,6 +21,7 @@ import (
 type Client struct {
 	transport *elastictransport.Client
 	http      *http.Transport
+	compress  bool
 }
 
 // New returns a client; nothing is sent yet. The error is about the CA file.
@@ -58,26 +59,28 @@ func New(c Config) (*Client, error) {
 		ReadBufferSize:  16 << 10,
 	}
 	t, err := elastictransport.New(elastictransport.Config{
-		UserAgent:           "weir",
-		URLs:                urls,
-		Username:            c.Username,
-		Password:            c.Password.Reveal(),
-		APIKey:              c.APIKey.Reveal(),
-		CACert:              ca,
-		DisableRetry:        true,
-		CompressRequestBody: c.Compress,
-		PoolCompressor:      c.Compress,
-		Transport:           h,
+		UserAgent:    "weir",
+		URLs:         urls,
+		Username:     c.Username,
+		Password:     c.Password.Reveal(),
+		APIKey:       c.APIKey.Reveal(),
+		CACert:       ca,
+		DisableRetry: true,
+		Transport:    h,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("elasticsearch: %w", err)
 	}
-	return &Client{transport: t, http: h}, nil
+	return &Client{transport: t, http: h, compress: c.Compress}, nil
 }
 
 // Perform sends a request whose URL holds the path alone. The body of the
 // response is the caller's to close.
 func (c *Client) Perform(r *http.Request) (*http.Response, error) { return c.transport.Perform(r) }
+
+// Compress reports whether large bodies shall be sent compressed; whoever
+// sends them does it, into a buffer that is reused.
+func (c *Client) Compress() bool { return c.compress }
 
 // Close lets go of the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -139,7 +142,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 		return fmt.Errorf("elasticsearch: %s %s: %w", method, path, err)
 	}
 	if res.StatusCode >= 300 {
-		return answerError(method, path, res.StatusCode, answer)
+		return AnswerError(method, path, res.StatusCode, answer)
 	}
 	if out == nil {
 		return nil
@@ -150,7 +153,8 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 	return nil
 }
 
-func answerError(method, path string, status int, body []byte) *Error {
+// AnswerError makes an *Error of an answer's status and body.
+func AnswerError(method, path string, status int, body []byte) *Error {
 	e := &Error{Method: method, Path: path, Status: status}
 	var parsed struct {
 		Error json.RawMessage `json:"error"`

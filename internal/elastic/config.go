@@ -30,8 +30,8 @@ type Config struct {
 	CAFile string `yaml:"ca_file"`
 	// Namespace of the data streams: the last part of their names.
 	Namespace string `yaml:"namespace"`
-	// Compress the bodies of requests with gzip. It triples the client's work:
-	// for slow or metered links.
+	// Compress the bodies of bulk requests with gzip. It triples the client's
+	// work: for slow or metered links.
 	Compress bool `yaml:"compress"`
 }
 
