@@ -219,6 +219,28 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// TestRhythm: a working day is busy by day and quiet by night, in the time
+// zone of the start.
+func TestRhythm(t *testing.T) {
+	cfg := DefaultConfig()
+	zone := time.FixedZone("west", -8*3600)
+	cfg.Start, cfg.Duration = time.Date(2026, 3, 3, 0, 0, 0, 0, zone), 24*time.Hour
+	g, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hours [24]int
+	everyday := g.actors[len(g.actors)-1].(*everyday)
+	everyday.advance(g.end, func(c *conversation) {
+		if c.clientZone == hqEast && c.start < g.end {
+			hours[time.UnixMilli(c.start).In(zone).Hour()]++
+		}
+	})
+	if hours[10] < 8*hours[3] || hours[14] < 3*hours[20] {
+		t.Errorf("conversations by hour: %v", hours)
+	}
+}
+
 func TestCancelledRun(t *testing.T) {
 	g, err := New(hour(1))
 	if err != nil {
