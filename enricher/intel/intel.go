@@ -2,6 +2,7 @@
 package intel
 
 import (
+	"bytes"
 	"math/bits"
 	"net/netip"
 
@@ -33,7 +34,8 @@ type Set struct {
 	// tables hold numbers of those.
 	networks bart.Table[uint32]
 	names    nameTable
-	hits     [][]Hit
+	hits     [][]Hit // the first is empty
+	listed   int
 }
 
 // Address returns the hits of an address: of all networks that hold it, the
@@ -50,34 +52,42 @@ func (s *Set) Address(a netip.Addr) []Hit {
 func (s *Set) Networks() int { return s.networks.Size() }
 
 // Names returns the number of domain names.
-func (s *Set) Names() int { return s.names.count }
+func (s *Set) Names() int { return s.listed }
 
 // Domain returns the hits of a name, or of the closest of its parents that is
 // listed, and what of the name matched. Case and a trailing dot do not matter.
 func (s *Set) Domain(name string) (hits []Hit, matched string) {
-	if s.names.count == 0 {
-		return nil, ""
-	}
 	name = trimName(name)
 	// 253 is the longest name of RFC 1035; a longer one is not a name.
-	if name == "" || len(name) > 253 {
+	if s.listed == 0 || len(name) > 253 {
 		return nil, ""
 	}
 	var buf [253]byte
 	b := lower(buf[:0], name)
-	for start := 0; ; {
-		if i, ok := s.names.get(xxhash.Sum64(b[start:])); ok {
-			return s.hits[i], name[start:]
+	// From the top-level domain down, for as long as something is listed
+	// there or below: most names end after two steps.
+	h := uint64(nameSeed)
+	for end := len(b); end > 0; {
+		start := bytes.LastIndexByte(b[:end], '.') + 1
+		h = nameHash(h, xxhash.Sum64(b[start:end]))
+		i, ok := s.names.get(h)
+		if !ok {
+			break
 		}
-		dot := start
-		for dot < len(b) && b[dot] != '.' {
-			dot++
+		if i != 0 {
+			hits, matched = s.hits[i], name[start:]
 		}
-		if dot >= len(b)-1 {
-			return nil, ""
-		}
-		start = dot + 1
+		end = start - 1
 	}
+	return hits, matched
+}
+
+// nameSeed begins the hash of a name, nameHash adds the hash of the label on
+// its left: so the hash of a name leads over those of its parents.
+const nameSeed = 0x2d358dccaa6c78a5
+
+func nameHash(h, label uint64) uint64 {
+	return (bits.RotateLeft64(h, 23) ^ label) * 0x9e3779b97f4a7c15
 }
 
 // lower appends a name in lower case, as DNS compares names: ASCII only.
@@ -106,7 +116,6 @@ type nameTable struct {
 	keys   []uint64 // 0 is an empty slot
 	values []uint32
 	shift  int
-	count  int
 }
 
 func newNameTable(n int) nameTable {
@@ -132,8 +141,5 @@ func (t *nameTable) get(hash uint64) (uint32, bool) {
 func (t *nameTable) put(hash uint64, v uint32) {
 	hash |= 1
 	i := t.slot(hash)
-	if t.keys[i] == 0 {
-		t.count++
-	}
 	t.keys[i], t.values[i] = hash, v
 }

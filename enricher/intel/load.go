@@ -97,7 +97,11 @@ func (s Stats) Refused() int { return s.Internal + s.Broad + s.Invalid }
 // that cannot be read, or of which nothing at all could be taken though it has
 // entries (it is not what it is said to be).
 func Load(feeds []Feed, internal *bart.Lite) (*Set, []Stats, error) {
-	b := builder{internal: internal, index: map[schemas.Indicator]uint32{}, networks: map[netip.Prefix][]uint32{}, names: map[uint64][]uint32{}}
+	b := builder{
+		internal: internal, index: map[schemas.Indicator]uint32{},
+		sets: [][]uint32{nil}, grown: map[growth]uint32{},
+		networks: map[netip.Prefix]uint32{}, names: map[uint64]uint32{},
+	}
 	stats := make([]Stats, len(feeds))
 	for i, f := range feeds {
 		if err := b.read(f, &stats[i]); err != nil {
@@ -114,8 +118,31 @@ type builder struct {
 	internal    *bart.Lite
 	index       map[schemas.Indicator]uint32
 	descriptors []*schemas.Indicator
-	networks    map[netip.Prefix][]uint32
-	names       map[uint64][]uint32
+	// What is said of one network or name is a set of descriptors. Millions
+	// of them share few sets, the first of which is empty.
+	sets     [][]uint32
+	grown    map[growth]uint32
+	networks map[netip.Prefix]uint32
+	names    map[uint64]uint32 // with the parents of what is listed
+	listed   int
+}
+
+// growth is a set and the descriptor that is added to it.
+type growth struct{ set, descriptor uint32 }
+
+// grow returns the set that has a descriptor besides what a set has.
+func (b *builder) grow(set uint32, d uint32) uint32 {
+	g := growth{set, d}
+	if i, ok := b.grown[g]; ok {
+		return i
+	}
+	i := set
+	if !slices.Contains(b.sets[set], d) {
+		i = uint32(len(b.sets))
+		b.sets = append(b.sets, append(slices.Clone(b.sets[set]), d))
+	}
+	b.grown[g] = i
+	return i
 }
 
 // descriptor returns the number of an indicator without its text.
@@ -250,7 +277,7 @@ func (b *builder) add(text string, d schemas.Indicator, s *Stats) {
 		d.Type = TypeIPv6
 	}
 	s.Networks++
-	b.networks[p] = appendNew(b.networks[p], b.descriptor(d))
+	b.networks[p] = b.grow(b.networks[p], b.descriptor(d))
 }
 
 func (b *builder) addName(text string, d schemas.Indicator, s *Stats) {
@@ -265,8 +292,17 @@ func (b *builder) addName(text string, d schemas.Indicator, s *Stats) {
 	}
 	d.Type = TypeDomain
 	s.Names++
-	h := xxhash.Sum64String(name)
-	b.names[h] = appendNew(b.names[h], b.descriptor(d))
+	h := uint64(nameSeed)
+	for end := len(name); end > 0; {
+		start := strings.LastIndexByte(name[:end], '.') + 1
+		h = nameHash(h, xxhash.Sum64String(name[start:end]))
+		b.names[h] += 0 // the parents are the way to the name
+		end = start - 1
+	}
+	if b.names[h] == 0 {
+		b.listed++
+	}
+	b.names[h] = b.grow(b.names[h], b.descriptor(d))
 }
 
 // isName checks a name in lower case.
@@ -289,18 +325,11 @@ func isName(s string) bool {
 	return true
 }
 
-func appendNew(list []uint32, v uint32) []uint32 {
-	if slices.Contains(list, v) {
-		return list
-	}
-	return append(list, v)
-}
-
 // build resolves what each network inherits from those around it, so that a
 // lookup is one longest-prefix match.
 func (b *builder) build() *Set {
-	s := &Set{names: newNameTable(len(b.names))}
-	sets := map[string]uint32{}
+	s := &Set{names: newNameTable(len(b.names)), listed: b.listed, hits: [][]Hit{nil}}
+	sets := map[string]uint32{"": 0}
 	intern := func(hits []Hit, key []byte) uint32 {
 		i, ok := sets[string(key)]
 		if !ok {
@@ -310,9 +339,8 @@ func (b *builder) build() *Set {
 		}
 		return i
 	}
-	appendHits := func(hits []Hit, key []byte, list []uint32, bits int) ([]Hit, []byte) {
-		slices.Sort(list) // the order of feeds and lines, whatever the map's
-		for _, d := range list {
+	appendHits := func(hits []Hit, key []byte, set uint32, bits int) ([]Hit, []byte) {
+		for _, d := range b.sets[set] {
 			hits = append(hits, Hit{Indicator: b.descriptors[d], Bits: bits})
 			key = append(key, byte(bits), byte(d>>24), byte(d>>16), byte(d>>8), byte(d))
 		}
@@ -321,25 +349,17 @@ func (b *builder) build() *Set {
 	for p := range b.networks {
 		s.networks.Insert(p, 0)
 	}
-	type resolved struct {
-		p netip.Prefix
-		i uint32
-	}
-	all := make([]resolved, 0, len(b.networks))
 	for p := range b.networks {
 		var hits []Hit
 		var key []byte
 		for outer := range s.networks.Supernets(p) { // with p itself, longest first
 			hits, key = appendHits(hits, key, b.networks[outer], outer.Bits())
 		}
-		all = append(all, resolved{p, intern(hits, key)})
+		s.networks.Insert(p, intern(hits, key))
 	}
-	for _, r := range all {
-		s.networks.Insert(r.p, r.i)
-	}
-	for h, list := range b.names {
-		hits, key := appendHits(nil, nil, list, 0)
-		s.names.put(h, intern(hits, append(key, 'n')))
+	for h, set := range b.names {
+		hits, key := appendHits(nil, nil, set, 0)
+		s.names.put(h, intern(hits, key))
 	}
 	return s
 }
