@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-flow/weir/detector"
 	"github.com/weir-flow/weir/enricher"
 	"github.com/weir-flow/weir/internal/config"
 	"github.com/weir-flow/weir/internal/elastic"
@@ -22,7 +23,13 @@ import (
 // CheckFiles reads every file that the configuration names. Errors begin with
 // the path of the key.
 func CheckFiles(c Config) error {
-	return errors.Join(readable(c), checkEnricher(c))
+	return errors.Join(readable(c), checkEnricher(c), checkRules(c))
+}
+
+// checkRules loads the rules. Their errors say file, line and column.
+func checkRules(c Config) error {
+	_, err := detector.LoadRules(c.Detector.Rules)
+	return err
 }
 
 // checkEnricher loads the databases, inventories and feeds.

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weir-flow/weir/collector"
+	"github.com/weir-flow/weir/detector"
 	"github.com/weir-flow/weir/enricher"
 	"github.com/weir-flow/weir/indexer"
 	"github.com/weir-flow/weir/internal/config"
 	"github.com/weir-flow/weir/internal/elastic"
 	"github.com/weir-flow/weir/internal/kafka"
+	"github.com/weir-flow/weir/internal/stream"
 	"github.com/weir-flow/weir/internal/telemetry"
 )
 
@@ -20,8 +23,14 @@ type Config struct {
 	// Kafka is what moves and keeps data between the services: read by all of
 	// them, and by setup.
 	Kafka kafka.Config `yaml:"kafka"`
+	// Collector receives what exporters send.
+	Collector collector.Config `yaml:"collector"`
 	// Enricher joins flows and adds what is known of their ends.
 	Enricher enricher.Config `yaml:"enricher"`
+	// Detector runs the rules over enriched flows.
+	Detector detector.Config `yaml:"detector"`
+	// Stream is how the stages that keep state (enricher, detector) run.
+	Stream stream.Config `yaml:"stream"`
 	// Elasticsearch is where documents go: read by the indexer, and by setup.
 	Elasticsearch elastic.Config `yaml:"elasticsearch"`
 	// Indexer writes flows and alerts into Elasticsearch.
@@ -39,7 +48,10 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Kafka:         kafka.DefaultConfig(),
+		Collector:     collector.DefaultConfig(),
 		Enricher:      enricher.DefaultConfig(),
+		Detector:      detector.DefaultConfig(),
+		Stream:        stream.DefaultConfig(),
 		Elasticsearch: elastic.DefaultConfig(),
 		Indexer:       indexer.DefaultConfig(),
 		Telemetry:     telemetry.DefaultConfig(),
@@ -51,7 +63,10 @@ func DefaultConfig() Config {
 func (c Config) Validate() error {
 	errs := []error{
 		config.Section("kafka", c.Kafka.Validate()),
+		config.Section("collector", c.Collector.Validate()),
 		config.Section("enricher", c.Enricher.Validate()),
+		config.Section("detector", c.Detector.Validate()),
+		config.Section("stream", c.Stream.Validate()),
 		config.Section("elasticsearch", c.Elasticsearch.Validate()),
 		config.Section("indexer", c.Indexer.Validate()),
 		config.Section("telemetry", c.Telemetry.Validate()),

@@ -185,6 +185,8 @@ func TestExitStatus(t *testing.T) {
 		{"bad --log-level", nil, []string{"check", "--log-level", "loud"}, 2, []string{"telemetry.log_level: want debug, info, warn or error"}},
 		{"a file that the configuration names", nil, []string{"check", "--set", "elasticsearch.ca_file=/nonexistent.pem"}, 2, []string{"elasticsearch.ca_file: open /nonexistent.pem"}},
 		{"servers that are not there", nil, []string{"check", "--connect", "--set", "kafka.brokers=[127.0.0.1:1]", "--set", "elasticsearch.urls=[http://127.0.0.1:1]"}, 1, []string{"kafka.brokers", "elasticsearch.urls"}},
+		{"unknown rule", nil, []string{"rules", "show", "beaco"}, 2, []string{"did you mean beacon?"}},
+		{"a rule that does not load", nil, []string{"rules", "test", file(t, "id: x\nnam: y\n")}, 2, []string{`:2:1: unknown key "nam"`}},
 		{"setup of something else", nil, []string{"setup", "mail"}, 2, []string{`invalid argument "mail"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -228,6 +230,55 @@ func TestCompletion(t *testing.T) {
 	}
 	if r := run(t, nil, "__complete", "tap", "enr"); !strings.Contains(r.out, "enriched") {
 		t.Errorf("topics are not completed: %s", r.out)
+	}
+}
+
+func TestRules(t *testing.T) {
+	r := run(t, nil, "rules", "list", "-o", "json")
+	var ids []string
+	for line := range strings.Lines(r.out) {
+		var rule struct {
+			ID         string
+			Techniques []string
+			Tests      int
+		}
+		if err := json.Unmarshal([]byte(line), &rule); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if len(rule.Techniques) == 0 || rule.Tests == 0 {
+			t.Errorf("%s has no ATT&CK technique or no test", line)
+		}
+		ids = append(ids, rule.ID)
+	}
+	if r.status != 0 || !slices.Contains(ids, "beacon") {
+		t.Fatalf("status %d, rules %v: %s", r.status, ids, r.err)
+	}
+	if r := run(t, nil, "rules", "show", "beacon"); r.status != 0 || !strings.Contains(r.out, "To investigate:") {
+		t.Errorf("show: status %d: %s%s", r.status, r.out, r.err)
+	}
+	if r := run(t, nil, "rules", "test", "beacon"); r.status != 0 || !strings.Contains(r.out, "ok   beacon: ") {
+		t.Errorf("test: status %d: %s%s", r.status, r.out, r.err)
+	}
+	// A rule whose expectation is wrong fails, and says how.
+	wrong := file(t, `id: noisy
+version: 1
+name: Noisy
+description: One flow is enough.
+severity: low
+attack: [{tactic: TA0043, techniques: [T1595]}]
+filter: initiator.internal
+key: [initiator.address]
+window: {tumbling: 5m}
+aggregates: {flows: {count: true}}
+condition: flows >= 1
+reason: "{entity} made {flows} flows."
+tests:
+  - name: silent, wrongly
+    flows: [{initiator.address: 10.0.0.1, responder.address: 198.51.100.1}]
+    expect: []
+`)
+	if r := run(t, nil, "rules", "test", wrong); r.status != 1 || !strings.Contains(r.out, "FAIL noisy: silent, wrongly (-got, +want)") {
+		t.Errorf("status %d (want 1): %s%s", r.status, r.out, r.err)
 	}
 }
 

@@ -115,7 +115,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		}
 	}
 	add("look", a.tapCommand(), a.generateCommand(), a.replayCommand())
-	add("operate", a.setupCommand(), a.checkCommand(), a.versionCommand())
+	add("operate", a.setupCommand(), a.rulesCommand(), a.checkCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
 	a.mark(root)
