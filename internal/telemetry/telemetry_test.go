@@ -215,3 +215,28 @@ func TestLimiterIsBounded(t *testing.T) {
 type writerFunc func([]byte)
 
 func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+func TestProbe(t *testing.T) {
+	s, health, _ := server(t, nil)
+	cfg := telemetry.DefaultConfig()
+	_, port, err := net.SplitHostPort(s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listen = "0.0.0.0:" + port
+	if answer, err := telemetry.Probe(t.Context(), cfg); err != nil || answer != "ready\n" {
+		t.Errorf("answer %q, error %v", answer, err)
+	}
+	health.Register("kafka", func(context.Context) error { return errors.New("away") })
+	if _, err := telemetry.Probe(t.Context(), cfg); err == nil || err.Error() != "not ready: not ok kafka: away; not ready" {
+		t.Errorf("error %v", err)
+	}
+	cfg.Listen = "127.0.0.1:1"
+	if _, err := telemetry.Probe(t.Context(), cfg); err == nil {
+		t.Error("nobody answers and all is well")
+	}
+	cfg.Listen = ""
+	if _, err := telemetry.Probe(t.Context(), cfg); !errors.Is(err, telemetry.ErrOff) {
+		t.Errorf("error %v", err)
+	}
+}
