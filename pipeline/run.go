@@ -14,14 +14,6 @@ import (
 // Role is a service that a process runs.
 type Role string
 
-// builders make the component of each role, inert, in the order of the
-// pipeline: a stage starts before those that feed it have stopped, and stops
-// after them.
-var builders = []struct {
-	role  Role
-	build func(Config, Options) (lifecycle.Component, error)
-}{}
-
 // Roles returns every role there is, in the order of the pipeline.
 func Roles() []Role {
 	var out []Role
@@ -56,11 +48,11 @@ func Components(cfg Config, o Options) ([]lifecycle.Component, error) {
 			continue
 		}
 		delete(want, b.role)
-		c, err := b.build(cfg, o)
+		components, err := b.build(cfg, o)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", b.role, err)
 		}
-		out = append(out, c)
+		out = append(out, components...)
 	}
 	for r := range want {
 		return nil, fmt.Errorf("there is no role %q", r)

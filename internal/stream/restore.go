@@ -193,7 +193,7 @@ func (s *session) replay(ctx context.Context, t *task, committed int64) error {
 // another to each, through a client without a group. Control records are
 // asked for, so that the end is seen even where nothing else stands there.
 func (s *session) read(ctx context.Context, topic string, partition int32, from, to int64, each func(*kgo.Record) error) error {
-	opts := append(s.r.deps.Options(),
+	opts := append(s.r.deps.Options(false),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),

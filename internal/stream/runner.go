@@ -41,8 +41,9 @@ type Dependencies struct {
 	// only, and a restart waits until the session of the last one has ended.
 	Instance string
 	// Options returns what every client starts from: brokers, TLS, SASL,
-	// logging and Weir's partitioner.
-	Options func() []kgo.Opt
+	// logging and Weir's partitioner. member tells the client that holds the
+	// membership, whose metrics are worth showing, from short-lived ones.
+	Options func(member bool) []kgo.Opt
 }
 
 // Runner runs a stage: it takes its share of the input's partitions in a

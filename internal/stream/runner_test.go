@@ -76,7 +76,7 @@ func toyRunner(brokers []string, prefix, instance string, log *slog.Logger) (*Ru
 	}
 	return NewRunner(stage, cfg, Dependencies{
 		Log: log, Registry: prometheus.NewRegistry(), Prefix: prefix, Instance: instance,
-		Options: func() []kgo.Opt {
+		Options: func(bool) []kgo.Opt {
 			return []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kafka.Partitioner())}
 		},
 	})
@@ -152,7 +152,7 @@ func (b *toyBed) dump(topic string) (rs []*kgo.Record) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	s := &session{r: &Runner{deps: Dependencies{Options: func() []kgo.Opt { return []kgo.Opt{kgo.SeedBrokers(b.brokers...)} }}}}
+	s := &session{r: &Runner{deps: Dependencies{Options: func(bool) []kgo.Opt { return []kgo.Opt{kgo.SeedBrokers(b.brokers...)} }}}}
 	for p := range int32(toyPartitions) {
 		end, _ := ends.Lookup(b.prefix+topic, p)
 		if end.Offset == 0 {

@@ -106,7 +106,7 @@ func (r *Runner) session(ctx context.Context) error {
 
 // describe looks at the topics of the stage: they must be there, and fit.
 func (s *session) describe(ctx context.Context) error {
-	cl, err := kgo.NewClient(s.r.deps.Options()...)
+	cl, err := kgo.NewClient(s.r.deps.Options(false)...)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (s *session) describe(ctx context.Context) error {
 func (s *session) join() error {
 	d := s.r.deps
 	group := d.Prefix + s.r.stage.Name
-	opts := append(d.Options(),
+	opts := append(d.Options(true),
 		kgo.ConsumerGroup(group),
 		kgo.ConsumeTopics(s.input),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),

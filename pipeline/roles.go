@@ -1,0 +1,130 @@
+package pipeline
+
+import (
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-flow/weir/detector"
+	"github.com/weir-flow/weir/enricher"
+	"github.com/weir-flow/weir/indexer"
+	"github.com/weir-flow/weir/internal/elastic"
+	"github.com/weir-flow/weir/internal/kafka"
+	"github.com/weir-flow/weir/internal/lifecycle"
+	"github.com/weir-flow/weir/internal/stream"
+)
+
+// The roles.
+const (
+	RoleCollector Role = "collector"
+	RoleEnricher  Role = "enricher"
+	RoleDetector  Role = "detector"
+	RoleIndexer   Role = "indexer"
+)
+
+// builders make the components of each role, inert, in the order in which
+// they start: what reads a topic before what writes it, so that a process
+// that has all roles drains from the front when it stops in reverse.
+var builders = []struct {
+	role  Role
+	build func(Config, Options) ([]lifecycle.Component, error)
+}{
+	{RoleIndexer, buildIndexer},
+	{RoleDetector, buildDetector},
+	{RoleEnricher, buildEnricher},
+}
+
+// EnricherStage is the stage from raw to enriched flows.
+func EnricherStage(cfg Config, e *enricher.Enricher) stream.Stage {
+	return stream.Stage{
+		Name: kafka.StageEnricher, Input: kafka.TopicRaw, Ticks: []string{kafka.TopicEnriched},
+		MaxStall: cfg.Stream.CollectorMaxStall, New: e.NewProcessor,
+	}
+}
+
+// DetectorStages are the two stages from enriched flows to alerts.
+func DetectorStages(cfg Config, d *detector.Detector) (first, merge stream.Stage) {
+	first = stream.Stage{
+		Name: kafka.StageDetector, Input: kafka.TopicEnriched, Ticks: []string{kafka.TopicMerge}, Outputs: []string{kafka.TopicAlerts},
+		MaxStall: cfg.Stream.MaxStall, New: d.NewProcessor,
+	}
+	merge = stream.Stage{
+		Name: kafka.StageMerge, Input: kafka.TopicMerge, Outputs: []string{kafka.TopicAlerts},
+		MaxStall: cfg.Stream.MaxStall, New: d.NewMergeProcessor,
+	}
+	return first, merge
+}
+
+func buildEnricher(cfg Config, o Options) ([]lifecycle.Component, error) {
+	e, err := enricher.New(cfg.Enricher, enricher.Dependencies{Log: o.Log, Registerer: o.registerer})
+	if err != nil {
+		return nil, err
+	}
+	r, err := buildStage(cfg, o, EnricherStage(cfg, e))
+	if err != nil {
+		return nil, err
+	}
+	return []lifecycle.Component{e, r}, nil
+}
+
+func buildDetector(cfg Config, o Options) ([]lifecycle.Component, error) {
+	d, err := detector.New(cfg.Detector, detector.Dependencies{Registerer: o.registerer})
+	if err != nil {
+		return nil, err
+	}
+	first, merge := DetectorStages(cfg, d)
+	var out []lifecycle.Component
+	for _, s := range []stream.Stage{merge, first} {
+		r, err := buildStage(cfg, o, s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func buildIndexer(cfg Config, o Options) ([]lifecycle.Component, error) {
+	client, err := elastic.New(cfg.Elasticsearch)
+	if err != nil {
+		return nil, err
+	}
+	x, err := indexer.New(cfg.Indexer, indexer.Dependencies{
+		Log: o.Log, Registry: o.registerer, Kafka: cfg.Kafka, Elastic: client,
+		Namespace: cfg.Elasticsearch.Namespace, Instance: cfg.Kafka.Instance,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.Health.Register(x.Name(), x.Ready)
+	return []lifecycle.Component{x}, nil
+}
+
+// buildStage makes the runner of a stage.
+func buildStage(cfg Config, o Options, s stream.Stage) (*stream.Runner, error) {
+	options := func(member bool) ([]kgo.Opt, error) {
+		deps := kafka.Dependencies{Log: o.Log, Service: s.Name}
+		if member {
+			deps.Registry = o.registerer
+		}
+		return kafka.Options(cfg.Kafka, deps, kafka.RoleTransactional)
+	}
+	if _, err := options(false); err != nil {
+		return nil, err
+	}
+	r, err := stream.NewRunner(s, cfg.Stream, stream.Dependencies{
+		Log: o.Log, Registry: o.registerer, Prefix: cfg.Kafka.TopicPrefix, Instance: cfg.Kafka.Instance,
+		Options: func(member bool) []kgo.Opt {
+			opts, err := options(member)
+			if err != nil {
+				// A certificate that could be read a moment ago cannot now:
+				// without options there are no brokers, and the client says so.
+				o.Log.Error("options of the Kafka client", "stage", s.Name, "error", err)
+			}
+			return opts
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.Health.Register(s.Name, r.Ready)
+	return r, nil
+}
