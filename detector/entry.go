@@ -39,6 +39,8 @@ type entry struct {
 	home     string
 	// parts of a slice, one for each rule of its table.
 	parts []*partial
+	// raw are parts that wait for the watermark.
+	raw [][]byte
 
 	due     int64 // when something is to happen
 	timer   int64 // where the heap has it: at or before due

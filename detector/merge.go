@@ -1,11 +1,18 @@
 package detector
 
 import (
+	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/weir-flow/weir/internal/stream"
 )
+
+// pendingKeys bounds the keys and times in a group whose parts wait for the
+// watermark; beyond it the oldest are merged early.
+const pendingKeys = 16384
 
 // merged is a program in the second stage.
 type merged struct {
@@ -13,22 +20,28 @@ type merged struct {
 	table      *table // of its keys, or of its population
 	candidates *table
 	scope      scope
+	late       prometheus.Counter
 }
 
 // merger is the second stage: it merges the parts of a key.
 type merger struct {
 	base
-	merged map[*program]*merged
-	byHash map[uint64]*program
-	part   part
+	merged  []*merged // by rule id
+	byHash  map[uint64]*program
+	pending *table
+	part    part
+	value   []byte
 }
 
 func newMerger(l life, programs []*program) *merger {
-	s := &merger{base: base{life: l}, merged: make(map[*program]*merged), byHash: make(map[uint64]*program)}
+	s := &merger{base: base{life: l}, byHash: make(map[uint64]*program)}
+	s.pending = s.addTable(&table{name: "parts", keys: pendingKeys})
+	s.pending.fire = s.release
+	s.pending.evict = func(c *stream.Context, g *group, e *entry) { s.release(c, g, e, e.lastSeen+1) }
 	slices.SortFunc(programs, func(a, b *program) int { return strings.Compare(a.ID, b.ID) })
 	for _, p := range programs {
 		lapse := func(c *stream.Context, g *group, e *entry, t int64) { s.lapse(c, g, p, e, t) }
-		m := &merged{program: p}
+		m := &merged{program: p, late: l.metrics.late.WithLabelValues(p.ID)}
 		switch p.stage {
 		case oneStage:
 			continue
@@ -41,7 +54,7 @@ func newMerger(l life, programs []*program) *merger {
 				aggregates: p.population.aggregates, fire: lapse})
 			m.candidates = s.addTable(&table{name: p.ID + " candidates", hash: p.hash, keys: p.keys, rules: []*program{p}, fire: lapse})
 		}
-		s.merged[p] = m
+		s.merged = append(s.merged, m)
 		s.byHash[p.hash] = p
 	}
 	return s
@@ -54,49 +67,92 @@ func (s *merger) Decode(_, value []byte) (stream.Meta, error) {
 		return stream.Meta{}, err
 	}
 	s.metrics.unknownParts.Add(float64(unknown))
-	s.part = x
+	s.part, s.value = x, value
 	return stream.Meta{StreamTime: x.streamTime}, nil
 }
 
-// Apply merges the part.
+// Apply keeps the part until the watermark has passed its time. Parts of one
+// key come from many key groups of many partitions, in an order that depends
+// on where ticks stood; merged by time, they give the same whatever it was.
 func (s *merger) Apply(c *stream.Context) (changed bool, err error) {
-	x := &s.part
-	if g := s.groups[c.Group]; g != nil && g.next() <= x.streamTime {
-		changed = g.advance(c, x.streamTime)
+	x, g := &s.part, s.group(c.Group)
+	s.key = binary.BigEndian.AppendUint64(append(s.key[:0], x.key...), uint64(x.streamTime))
+	e := g.find(s.pending, s.key)
+	if e == nil {
+		e = g.add(c, s.pending, string(s.key), x.internal, x.streamTime)
+		// Others of this very time may still come when the watermark is at it.
+		g.schedule(e, x.streamTime+1)
 	}
-	for _, q := range x.partials {
-		m, ok := s.merged[q.rule]
-		if !ok {
-			continue
-		}
-		changed = true
-		e := s.merge(c, m, x, q)
-		if q.candidate != nil {
-			s.consider(c, m, x, q, e)
-		}
-	}
-	return changed, nil
+	e.raw = append(e.raw, bytes.Clone(s.value))
+	return true, nil
 }
 
-// merge adds a partial to the entry of its key, and judges that when its
-// verdict is not a candidate's.
-func (s *merger) merge(c *stream.Context, m *merged, x *part, q *partial) *entry {
-	p, g := m.program, s.group(c.Group)
-	e := g.find(m.table, []byte(x.key))
-	if q.cells == nil {
-		return e
+// release merges the parts of one key and time, and judges what they touched.
+func (s *merger) release(c *stream.Context, g *group, pending *entry, at int64) {
+	g.drop(pending)
+	slices.SortFunc(pending.raw, bytes.Compare)
+	parts := make([]part, 0, len(pending.raw))
+	for _, value := range pending.raw {
+		// What is of a rule that is gone by now is left out.
+		if x, _, err := decodePart(value, s.byHash); err == nil {
+			parts = append(parts, x)
+		}
 	}
+	for _, m := range s.merged {
+		m.merge(g, parts, at-1, s, c)
+	}
+}
+
+// merge adds the rule's partials to the entry of their key, and judges that,
+// or the candidates among them.
+func (m *merged) merge(g *group, parts []part, t int64, s *merger, c *stream.Context) {
+	p := m.program
+	var home *entry
+	var hits int64
+	var name string
+	for i := range parts {
+		for _, q := range parts[i].partials {
+			if q.rule == p && q.cells != nil {
+				if e := m.add(g, &parts[i], q, t, s, c); e != nil {
+					home, name = e, parts[i].name
+					hits += q.hits
+				}
+			}
+		}
+	}
+	if p.stage == twoStage {
+		if home != nil {
+			m.scope.cells = home.cells
+			s.judge(c, p, home, &m.scope, p.condition(&m.scope), t, hits, func() origin { return origin{entityName: name} })
+			s.plan(g, p, home)
+		}
+		return
+	}
+	for i := range parts {
+		for _, q := range parts[i].partials {
+			if q.rule == p && q.candidate != nil {
+				m.consider(g, &parts[i], q, t, s, c)
+			}
+		}
+	}
+}
+
+// add merges the cells of a partial into the entry of its key; nil when its
+// window has closed.
+func (m *merged) add(g *group, x *part, q *partial, t int64, s *merger, c *stream.Context) *entry {
+	p := m.program
+	e := g.find(m.table, []byte(x.key))
 	if e == nil {
-		if c.Delayed && (x.time/p.pane+p.panes)*p.pane <= c.Watermark {
-			s.metrics.late.WithLabelValues(p.ID).Inc()
+		if (x.time/p.pane+p.panes)*p.pane <= t {
+			m.late.Inc()
 			return nil
 		}
 		e = g.add(c, m.table, x.key, x.internal, x.time)
 	}
 	pane, ok := p.admit(e, x.time)
 	if !ok {
-		s.metrics.late.WithLabelValues(p.ID).Inc()
-		return e
+		m.late.Inc()
+		return nil
 	}
 	if e.cells == nil {
 		e.cells, e.since, e.hits = newCells(m.scope.aggregates), x.time, 0
@@ -105,24 +161,19 @@ func (s *merger) merge(c *stream.Context, m *merged, x *part, q *partial) *entry
 		cell.merge(m.scope.aggregates[i], q.cells[i], pane)
 	}
 	e.lastSeen, e.since = max(e.lastSeen, x.time), min(e.since, x.time)
-	if p.stage == populated {
-		g.schedule(e, p.windowEnd(e))
-		return e
-	}
 	e.hits += q.hits
 	for _, id := range q.samples {
 		e.sample(id)
 	}
-	m.scope.cells = e.cells
-	s.judge(c, p, e, &m.scope, p.condition(&m.scope), x.streamTime, q.hits, func() origin { return origin{entityName: x.name} })
-	s.plan(g, p, e)
+	g.schedule(e, p.windowEnd(e))
 	return e
 }
 
 // consider judges a candidate by its population.
-func (s *merger) consider(c *stream.Context, m *merged, x *part, q *partial, home *entry) {
-	p, g, k := m.program, s.group(c.Group), q.candidate
-	if home == nil || home.dropped || home.cells == nil {
+func (m *merged) consider(g *group, x *part, q *partial, t int64, s *merger, c *stream.Context) {
+	p, k := m.program, q.candidate
+	home := g.find(m.table, []byte(x.key))
+	if home == nil || home.cells == nil {
 		return // its population was evicted: nothing is known, nothing is claimed
 	}
 	s.key = append(append(s.key[:0], x.key...), k.key...)
@@ -141,6 +192,6 @@ func (s *merger) consider(c *stream.Context, m *merged, x *part, q *partial, hom
 	e.since, e.lastSeen = k.since, max(e.lastSeen, x.time)
 	e.hits, e.samples = q.hits, q.samples
 	e.observed, e.evidence = k.observed, k.evidence
-	s.judge(c, p, e, &m.scope, holds, x.streamTime, max(0, q.hits-before), func() origin { return k.origin })
+	s.judge(c, p, e, &m.scope, holds, t, max(0, q.hits-before), func() origin { return k.origin })
 	s.plan(g, p, e)
 }

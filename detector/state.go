@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -67,6 +68,10 @@ func appendEntry(dst []byte, e *entry) []byte {
 			dst = appendPartial(dst, x)
 		}
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(e.raw)))
+	for _, value := range e.raw {
+		dst = appendBytes(dst, value)
+	}
 	return dst
 }
 
@@ -94,6 +99,9 @@ func (r *reader) entry(t *table) *entry {
 				e.parts[slices.Index(t.rules, x.rule)] = x
 			}
 		}
+	}
+	for range r.count(1) {
+		e.raw = append(e.raw, bytes.Clone(r.bytes()))
 	}
 	return e
 }

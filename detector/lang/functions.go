@@ -3,6 +3,7 @@ package lang
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
@@ -24,11 +25,11 @@ func Functions() [][2]string {
 var functionNames = []string{"abs", "floor", "ceil", "round", "log10", "min", "max", "len", "lower", "network"}
 
 func (c *compiler[E]) call(n ast.Node, name string, nodes []ast.Node) (Value[E], error) {
+	if !slices.Contains(functionNames, name) {
+		return Value[E]{}, c.at(n, "%s is not a function of the rule language%s", name, Suggest(name, functionNames))
+	}
 	args := make([]Value[E], len(nodes))
 	for i, a := range nodes {
-		if _, ok := a.(*ast.PredicateNode); ok {
-			return Value[E]{}, c.at(n, "%s is not a function of the rule language%s", name, Suggest(name, functionNames))
-		}
 		v, err := c.compile(a)
 		if err != nil {
 			return v, err
@@ -112,7 +113,7 @@ func (c *compiler[E]) call(n ast.Node, name string, nodes []ast.Node) (Value[E],
 			return p.Addr()
 		}}, nil
 	}
-	return Value[E]{}, c.at(n, "%s is not a function of the rule language%s", name, Suggest(name, functionNames))
+	return Value[E]{}, c.at(n, "%s is not implemented", name)
 }
 
 func log10(x float64) float64 {
