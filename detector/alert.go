@@ -130,7 +130,12 @@ func (s *life) judge(c *stream.Context, p *program, e *entry, sc *scope, holds b
 		s.revise(c, p, e, t, StateOpen, true)
 	case a.closed:
 		rise := severity > a.severity
-		a.closed, a.last, a.count = false, max(a.last, t), a.count+hits
+		a.closed, a.last = false, max(a.last, t)
+		if p.stage == populated {
+			a.count += hits // those before were counted when they were sent
+		} else {
+			a.count += e.hits
+		}
 		a.severity, a.confidence = severity, confidence
 		s.revise(c, p, e, t, StateReopened, rise)
 	default:
@@ -238,6 +243,9 @@ func (s *life) lapse(c *stream.Context, g *group, p *program, e *entry, t int64)
 	}
 	if a != nil && !a.closed && a.last+p.quiet <= t {
 		a.closed, a.closedAt = true, t
+		if p.stage != populated {
+			e.hits = 0 // what comes back is counted from here
+		}
 		s.revise(c, p, e, t, StateClosed, false)
 	}
 	if a != nil && a.closed && a.closedAt+s.reopen <= t {

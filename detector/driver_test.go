@@ -42,6 +42,7 @@ type driver struct {
 	refused     []string
 	flows       int
 	lastTick    int64
+	latest      int64
 	restoreRate float64
 	random      *rand.Rand
 }
@@ -78,6 +79,7 @@ func (x *driver) flow(f *flow) {
 		x.second.restore(x.t, x.d.NewMergeProcessor())
 	}
 	x.flows++
+	x.latest = max(x.latest, f.StreamTime)
 	if err := x.one.Push(stream.AddressKey(nil, f.Flow.Realm, f.Flow.SourceIPAddress), f.Append(nil)); err != nil {
 		x.t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func (x *driver) tick(at int64) {
 }
 
 // end lets time go on until everything has closed.
-func (x *driver) end() { x.tick(x.lastTick + 70*24*3600*1000) }
+func (x *driver) end() { x.tick(max(x.latest, x.lastTick) + 70*24*3600*1000) }
 
 // mixture is what the tests of the shipped rules have that alerts, and some
 // of what must not, at once, and out of order by up to two seconds.
