@@ -202,7 +202,11 @@ func (d *decoder) environment(pairs []string, root reflect.Value) (warnings []st
 }
 
 // reserved variables begin with the prefix and are not keys.
-var reserved = map[string]bool{"WEIR_CONFIG": true, "WEIR_SHARED": true}
+var reserved = map[string]bool{
+	"WEIR_CONFIG": true, "WEIR_SHARED": true,
+	// The local servers' cache, and the servers of a test run.
+	"WEIR_CACHE": true, "WEIR_TEST_KAFKA": true, "WEIR_TEST_ELASTICSEARCH": true,
+}
 
 // set applies one key.path=value.
 func (d *decoder) set(assignment string, root reflect.Value) {
