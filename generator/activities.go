@@ -222,7 +222,7 @@ func (d *everyday) publicVisit(at int64) {
 	}
 }
 
-func (d *everyday) print(at int64) {
+func (d *everyday) printPages(at int64) {
 	ws := []group{d.ent.workstationsWest, d.ent.workstationsA, d.ent.workstationsB}
 	k := d.IntN(3)
 	printers := d.ent.printers[k]

@@ -26,11 +26,6 @@ func (a address) addr() netip.Addr {
 	return netip.AddrFrom16(b).Unmap()
 }
 
-func fromAddr(a netip.Addr) address {
-	b := a.As16()
-	return address{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])}
-}
-
 // appendTo writes four octets for IPv4, sixteen for IPv6.
 func (a address) appendTo(b []byte, length uint16) []byte {
 	if length == 4 {

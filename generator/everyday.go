@@ -35,7 +35,7 @@ var activities = []activity{
 	{120, &aroundClock, (*everyday).queryDatabase},
 	{40, &aroundClock, (*everyday).relayMail},
 	{110, &publicHours, (*everyday).publicVisit},
-	{25, &officeHours, (*everyday).print},
+	{25, &officeHours, (*everyday).printPages},
 	{15, &officeHours, (*everyday).scanToMail},
 	{40, &aroundClock, (*everyday).recordMotion},
 	{8, &officeHours, (*everyday).meet},

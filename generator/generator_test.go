@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"math"
 	"net/netip"
 	"slices"
@@ -19,7 +18,7 @@ import (
 )
 
 func digest(t testing.TB, cfg Config) string {
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	run(t, cfg, SinkFunc(func(d capture.Datagram) error {
 		fmt.Fprintln(h, d.Time.UnixNano(), d.Source, d.Destination, len(d.Payload))
 		h.Write(d.Payload)

@@ -293,3 +293,89 @@ func TestNearMissesTempt(t *testing.T) {
 		t.Errorf("the job queue on 9001 is used %d times", batch)
 	}
 }
+
+// TestBenignDayIsBenign: without scenarios nobody but the registered hosts
+// comes near what the rules count.
+func TestBenignDayIsBenign(t *testing.T) {
+	registered := map[netip.Addr]bool{}
+	for _, a := range Assets() {
+		registered[a.Address] = true
+	}
+	for seed := range uint64(3) {
+		cfg := DefaultConfig()
+		cfg.Seed, cfg.Scenarios = seed, nil
+		g, by := play(t, cfg)
+		w := g.world
+		incomplete := map[address]int{}
+		for client, p := range by {
+			type spot struct {
+				port   uint16
+				window int64
+			}
+			failures := map[spot]map[address]bool{}
+			mail, worm := map[address]bool{}, 0
+			calls := map[address][]int64{}
+			for _, c := range p.conversations {
+				if c.protocol == tcp && failed(c) {
+					k := spot{c.serverPort, c.start / 900_000}
+					if failures[k] == nil {
+						failures[k] = map[address]bool{}
+					}
+					failures[k][c.server] = true
+					incomplete[c.server]++
+				}
+				switch c.serverPort {
+				case 25, 465, 587:
+					mail[c.server] = true
+				case 445:
+					worm++
+				}
+				if c.clientZone != internet && c.serverZone == internet && c.protocol == tcp {
+					calls[c.server] = append(calls[c.server], c.start)
+				}
+			}
+			if registered[client] {
+				continue
+			}
+			for k, hosts := range failures {
+				if len(hosts) > 8 {
+					t.Errorf("seed %d: %v fails to reach %d hosts on port %d", seed, client, len(hosts), k.port)
+				}
+			}
+			if inEnterprise(client) && len(mail) > 2 {
+				t.Errorf("seed %d: %v sends mail to %d hosts", seed, client, len(mail))
+			}
+			if worm > 200 {
+				t.Errorf("seed %d: %v makes %d connections to 445", seed, client, worm)
+			}
+			for server, at := range calls {
+				if len(at) > 20 && server != w.updates.host.addr && server != w.telemetry.host.addr && regular(at) {
+					t.Errorf("seed %d: %v calls %v %d times, regularly", seed, client, server.addr(), len(at))
+				}
+			}
+		}
+		for server, n := range incomplete {
+			if n > 1500 {
+				t.Errorf("seed %d: %v has %d incomplete handshakes", seed, server.addr(), n)
+			}
+		}
+	}
+}
+
+// regular: half of the intervals are within a fifth of their median.
+func regular(at []int64) bool {
+	slices.Sort(at)
+	var gaps []int64
+	for i := range at[1:] {
+		gaps = append(gaps, at[i+1]-at[i])
+	}
+	slices.Sort(gaps)
+	median := gaps[len(gaps)/2]
+	near := 0
+	for _, g := range gaps {
+		if g > median*4/5 && g < median*6/5 {
+			near++
+		}
+	}
+	return near*2 > len(gaps)
+}

@@ -3,6 +3,7 @@ package generator
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -94,18 +95,25 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+func closed(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestUDPSink: the collector sees each exporter at an address of its own.
 func TestUDPSink(t *testing.T) {
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { closed(t, conn) })
 	s, err := NewUDPSink(conn.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { closed(t, s) })
 	got := map[string]netip.AddrPort{}
 	buf := make([]byte, 100)
 	for _, source := range []string{"10.255.0.1:50001", "10.255.0.2:50002", "10.255.0.1:50001", "[2001:db8::7]:1"} {
@@ -154,7 +162,7 @@ func TestUDPSinkWithoutListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { closed(t, s) })
 	for range 20 {
 		if err := s.Emit(capture.Datagram{Source: netip.MustParseAddrPort("10.255.0.1:1"), Payload: []byte("x")}); err != nil {
 			t.Errorf("got %v; exporters do not mind", err)

@@ -72,7 +72,7 @@ func readAll(t testing.TB, file []byte) ([]Datagram, Stats, error) {
 	var got []Datagram
 	for {
 		d, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return got, r.Stats(), nil
 		}
 		if err != nil {
@@ -464,7 +464,7 @@ func TestSharedCaptures(t *testing.T) {
 		for err == nil {
 			_, err = r.Next()
 		}
-		if err != io.EOF || r.Stats().Datagrams != n || r.Skipped() != 0 {
+		if !errors.Is(err, io.EOF) || r.Stats().Datagrams != n || r.Skipped() != 0 {
 			t.Errorf("%s: got %v, %+v, want EOF after %d datagrams", file, err, r.Stats(), n)
 		}
 		if err := r.Close(); err != nil {

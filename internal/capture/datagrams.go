@@ -44,7 +44,7 @@ func newDatagramSource(r *bufio.Reader) (*datagramSource, error) {
 		key, value, _ := strings.Cut(word, "=")
 		addr, err := netip.ParseAddrPort(value)
 		if err != nil {
-			return nil, fmt.Errorf("first line: %q: %v", word, err)
+			return nil, fmt.Errorf("first line: %q: %w", word, err)
 		}
 		switch key {
 		case "source":

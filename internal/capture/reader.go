@@ -139,7 +139,7 @@ func (r *Reader) step() (Datagram, bool, error) {
 
 // ended tells an orderly end from a torn one.
 func (r *Reader) ended(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.EOF
 	}
 	return &TruncatedError{Path: r.path, Packets: r.stats.Packets, Err: err}
@@ -208,7 +208,7 @@ type pcapFrames struct{ r *pcapgo.Reader }
 
 func (p *pcapFrames) next() (frame, error) {
 	data, info, err := p.r.ZeroCopyReadPacketData()
-	if err == io.EOF && info.CaptureLength > 0 {
+	if errors.Is(err, io.EOF) && info.CaptureLength > 0 {
 		err = io.ErrUnexpectedEOF // a packet header with nothing behind it
 	}
 	return frame{link: p.r.LinkType(), info: info, data: data}, err
@@ -219,7 +219,7 @@ type ngFrames struct{ r *pcapgo.NgReader }
 func (n *ngFrames) next() (frame, error) {
 	data, info, err := n.r.ZeroCopyReadPacketData()
 	if err != nil {
-		if err == io.EOF && info.CaptureLength > 0 {
+		if errors.Is(err, io.EOF) && info.CaptureLength > 0 {
 			err = io.ErrUnexpectedEOF
 		}
 		return frame{}, err
