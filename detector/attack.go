@@ -120,9 +120,10 @@ func (a *docATT) add(id, name, reference string) {
 		return
 	}
 	a.ID, a.Reference = append(a.ID, id), append(a.Reference, reference)
-	if name != "" {
-		a.Name = append(a.Name, name)
+	if name == "" {
+		name = id // ids and names stand in parallel
 	}
+	a.Name = append(a.Name, name)
 }
 
 // threat places an alert in ATT&CK.

@@ -219,6 +219,7 @@ func alertOutput(p *program, e *entry, t int64, state string, loud bool) stream.
 		d.Weir.Alert.Samples = append(d.Weir.Alert.Samples, id.String())
 	}
 	slices.Sort(d.Weir.Alert.Samples)
+	d.Weir.Alert.Samples = slices.Compact(d.Weir.Alert.Samples)
 	d.Threat = threat(p.Rule)
 	x := &a.origin
 	if x.initiator.IsValid() {
@@ -257,8 +258,11 @@ func alertOutput(p *program, e *entry, t int64, state string, loud bool) stream.
 			d.Related.IP = append(d.Related.IP, r.String())
 		}
 	}
-	if x.entityName != "" {
+	switch {
+	case x.entityName != "":
 		d.Related.Hosts = []string{x.entityName}
+	case len(d.Related.IP) == 0:
+		d.Related.Hosts = []string{entity.String()}
 	}
 	d.Event.Reason = reason(p, &d)
 	value, err := json.Marshal(&d)
@@ -306,6 +310,7 @@ func reason(p *program, d *document) string {
 	}
 	words := map[string]string{
 		"entity": name, "count": strconv.FormatInt(al.Count, 10),
+		"name":   p.Name,
 		"window": (time.Duration(al.Window.Seconds) * time.Second).String(),
 	}
 	for _, m := range al.Observed {

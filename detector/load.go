@@ -131,7 +131,7 @@ func ParseRules(name string, data []byte) ([]*Rule, error) {
 			errs = append(errs, &RuleError{File: name, Message: err.Error()})
 			break
 		}
-		r := &Rule{file: name}
+		r := &Rule{file: name, ID: idOf(doc.Content[0])}
 		if err = strict(doc.Content[0], reflect.TypeFor[Rule]()); err == nil {
 			err = doc.Decode(r)
 		}
@@ -145,6 +145,16 @@ func ParseRules(name string, data []byte) ([]*Rule, error) {
 		rules = append(rules, r)
 	}
 	return rules, errors.Join(errs...)
+}
+
+// idOf finds the id of a rule that cannot be read.
+func idOf(n *yaml.Node) string {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == "id" {
+			return n.Content[i+1].Value
+		}
+	}
+	return ""
 }
 
 // locate completes the errors of a rule by its file and id.

@@ -188,6 +188,9 @@ func compile(r *Rule, v *vocabulary) (*program, error) {
 			return nil, fault("evidence: %q is not a top aggregate of this rule", name)
 		}
 	}
+	if err := checkTexts(p); err != nil {
+		return nil, err
+	}
 	if p.Risk == 0 {
 		risk := *r
 		risk.Risk = int(r.Severity)
@@ -199,6 +202,35 @@ func compile(r *Rule, v *vocabulary) (*program, error) {
 	}
 	p.hash = hashOf(r)
 	return p, nil
+}
+
+var (
+	tacticPattern    = regexp.MustCompile(`^TA[0-9]{4}$`)
+	techniquePattern = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
+)
+
+// checkTexts checks what is shown in alerts.
+func checkTexts(p *program) error {
+	names := []string{"entity", "name", "count", "window"}
+	for _, m := range p.measures {
+		names = append(names, m.name)
+	}
+	for _, s := range placeholder.FindAllString(p.Reason, -1) {
+		if name := s[1 : len(s)-1]; !slices.Contains(names, name) {
+			return &RuleError{Message: fmt.Sprintf("reason: unknown placeholder %s%s", s, lang.Suggest(name, names))}
+		}
+	}
+	for _, a := range p.Attack {
+		if !tacticPattern.MatchString(a.Tactic) {
+			return &RuleError{Message: fmt.Sprintf("attack: tactic %q is not an id such as TA0007", a.Tactic)}
+		}
+		for _, id := range a.Techniques {
+			if !techniquePattern.MatchString(id) {
+				return &RuleError{Message: fmt.Sprintf("attack: technique %q is not an id such as T1046", id)}
+			}
+		}
+	}
+	return nil
 }
 
 func located(t Text, err error) error {
@@ -366,7 +398,7 @@ func (p *program) compileAggregates(specs Aggregates, v *vocabulary) ([]*aggrega
 		}
 		kind := kinds[slices.IndexFunc(kinds, func(k *aggregateKind) bool { return k.name == s.Kind })]
 		a := &aggregate{name: s.Name, kind: kind, limit: s.Limit, scale: 1, pane: p.pane, panes: p.panes}
-		if _, err := lang.Compile(s.Name, &anyName{}); err != nil || !namePattern.MatchString(s.Name) {
+		if e, err := lang.Compile(s.Name, &anyName{}); err != nil || e.Kind != lang.Int || !namePattern.MatchString(s.Name) {
 			return nil, fault("the name must be lower-case letters, digits and underscores, and no word of the language")
 		}
 		for option, given := range map[string]bool{"size": s.Size.Value != "", "limit": s.Limit != 0, "per": s.Per != 0} {
