@@ -25,7 +25,7 @@ type Config struct {
 	MaxHeld int `yaml:"max_held"`
 	// MaxConnections bounds the conversations that are remembered, over all
 	// key groups; beyond it the one not seen for longest is forgotten.
-	// Default 1048576, about 350 B each.
+	// Default 1048576, about 550 B each.
 	MaxConnections int `yaml:"max_connections"`
 	// IdleTimeout is the stream time after which a conversation that was not
 	// seen again is over. Default 10m.

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/weir-flow/weir/enricher/communityid"
 	"github.com/weir-flow/weir/schemas"
 )
@@ -165,11 +167,64 @@ type conversation struct {
 	flags   [2]uint16
 	seen    [2]bool
 	sampled bool
+	// owner is, by direction, whose records have counted so far: what others
+	// saw of that time is a duplicate, however late it comes.
+	owner [2]coverage
 	// parts are the records that are held, until deadline (stream time).
 	parts    []part
 	deadline int64
 
 	position [2]int // in the two queues of its group
+}
+
+// coverage is the flow time that one exporter has accounted for; ms since the
+// epoch. Zero: none.
+type coverage struct {
+	source     uint64
+	start, end int64
+}
+
+// source tells exporters and their domains apart.
+func (p *part) source() uint64 {
+	var b [24]byte
+	a := p.exporter.As16()
+	copy(b[:], a[:])
+	binary.BigEndian.PutUint64(b[16:], uint64(p.domain))
+	return xxhash.Sum64(b[:])
+}
+
+// own notes that a part counts.
+func (k *conversation) own(p *part) {
+	source := p.source()
+	note := func(d direction) {
+		o := &k.owner[d]
+		if o.source != source || o.end == 0 {
+			*o = coverage{source: source, start: p.start}
+		}
+		o.start, o.end = min(o.start, p.start), max(o.end, p.end)
+	}
+	note(p.dir)
+	if p.both {
+		note(p.dir.other())
+	}
+}
+
+// late reports a duplicate of what has gone out before.
+func (k *conversation) late(p *part) bool {
+	if !k.known {
+		return false
+	}
+	source := p.source()
+	owned := func(d direction) bool {
+		o := k.owner[d]
+		return o.end != 0 && o.source != source && overlap(o.start, o.end, p)
+	}
+	return owned(p.dir) && (!p.both || owned(p.dir.other()))
+}
+
+// overlap reports that a part fell into a time, as far as clocks tell.
+func overlap(start, end int64, p *part) bool {
+	return p.start <= end+clockSlack && start <= p.end+clockSlack
 }
 
 // forget makes room for another conversation between the same ends.
@@ -254,7 +309,7 @@ func relate(held, r *part) relation {
 			held.both == r.both {
 			return duplicate
 		}
-	case r.start <= held.end+clockSlack && held.start <= r.end+clockSlack:
+	case overlap(held.start, held.end, r):
 		return duplicate
 	}
 	return slice

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/weir-flow/weir/enricher/geo/geotest"
 	"github.com/weir-flow/weir/enricher/intel"
@@ -434,4 +435,24 @@ func FuzzState(f *testing.F) {
 			t.Errorf("(-got, +want)\n- %x\n+ %x", third, again)
 		}
 	})
+}
+
+func TestConfigYAML(t *testing.T) {
+	c := DefaultConfig()
+	err := yaml.Unmarshal([]byte(`
+stitch_hold: 3s
+internal_networks: [192.0.2.0/24, "2001:db8::/32"]
+geo: {databases: [a.mmdb]}
+intel: {feeds: [{name: x, file: f, format: csv, column: ip, tlp: RED}]}
+`), &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.StitchHold != 3*time.Second || len(c.InternalNetworks) != 2 || c.InternalNetworks[1].String() != "2001:db8::/32" ||
+		c.Geo.Databases[0] != "a.mmdb" || c.Intel.Feeds[0].Column != "ip" || !c.WaitForDuplicates {
+		t.Errorf("got %+v", c)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
 }

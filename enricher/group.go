@@ -116,6 +116,11 @@ func (g *group) append(dst []byte) []byte {
 		dst = append(dst, bits, byte(c.confidence))
 		if c.known {
 			dst = append(dst, c.id[:]...)
+			for _, o := range c.owner {
+				dst = binary.BigEndian.AppendUint64(dst, o.source)
+				dst = binary.AppendVarint(dst, o.start)
+				dst = binary.AppendVarint(dst, o.end)
+			}
 		}
 		dst = binary.BigEndian.AppendUint16(dst, c.flags[0])
 		dst = binary.BigEndian.AppendUint16(dst, c.flags[1])
@@ -181,6 +186,13 @@ func (r *reader) uint16() uint16 {
 	return 0
 }
 
+func (r *reader) uint64() uint64 {
+	if v := r.take(8); v != nil {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
+}
+
 func (r *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.b)
 	if n <= 0 {
@@ -232,6 +244,9 @@ func loadGroup(b []byte, scratch *schemas.FlowRecord) (*group, error) {
 		c.confidence = schemas.RoleConfidence(r.byte())
 		if c.known {
 			copy(c.id[:], r.take(16))
+			for i := range c.owner {
+				c.owner[i] = coverage{r.uint64(), r.varint(), r.varint()}
+			}
 		}
 		c.flags[0], c.flags[1] = r.uint16(), r.uint16()
 		parts := r.uvarint()

@@ -92,6 +92,9 @@ func (p *processor) Apply(c *stream.Context) (changed bool, err error) {
 	if len(k.parts) == 0 && k.known && k.another(&one, now, p.e.idle) {
 		k.forget()
 	}
+	// A duplicate of what has gone out waits for nothing.
+	late := len(k.parts) == 0 && k.late(&one)
+	one.duplicate = one.duplicate || late
 	p.hold(g, k, &one, now)
 	k.lastEnd = max(k.lastEnd, one.end)
 	if now > k.lastSeen {
@@ -99,7 +102,7 @@ func (p *processor) Apply(c *stream.Context) (changed bool, err error) {
 		g.recent.update(now, k)
 	}
 	switch {
-	case p.e.hold == 0 || k.deadline <= c.Watermark:
+	case late || p.e.hold == 0 || k.deadline <= c.Watermark:
 		p.release(c, g, k, c.EmitTime(now))
 	case !p.e.wait && k.complete():
 		p.release(c, g, k, c.EmitTime(now))
@@ -119,7 +122,7 @@ func (p *processor) countEarly(c *stream.Context, m interface{ Inc() }) {
 // another reports that a record of the same ends begins another conversation.
 func (k *conversation) another(r *part, now, idle int64) bool {
 	return now-k.lastSeen >= idle ||
-		r.dir == k.initiator && r.flags&flagSYN != 0 && r.start > k.lastEnd && k.finished()
+		r.dir == k.initiator && r.flags&flagSYN != 0 && r.start > k.lastEnd && k.finished() && !k.late(r)
 }
 
 // primaries returns the parts that count.
@@ -151,6 +154,10 @@ func (k *conversation) complete() bool {
 // accepts decides whether a record joins what is held: as the other direction
 // or as a duplicate, which it marks. A later slice does not.
 func (k *conversation) accepts(r *part) bool {
+	if k.late(r) {
+		r.duplicate = true
+		return true
+	}
 	ps := k.primaries()
 	same, other := ps.covers(r.dir), ps.covers(r.dir.other())
 	if same == nil {

@@ -151,8 +151,11 @@ func checkMembers(t *testing.T, log []*schemas.FlowRecord, d *driver) {
 				counted[m.Role]++
 			}
 		}
-		if counted[0] > 1 || counted[1] > 1 || counted[0]+counted[1] == 0 {
+		if counted[0] > 1 || counted[1] > 1 {
 			t.Errorf("%s: %v members count in a direction", text(f), counted)
+		}
+		if counted[0]+counted[1] == 0 && (len(f.Members) != 1 || !f.Continuation || f.InitiatorOctets+f.ResponderOctets != 0) {
+			t.Errorf("%s: nothing counts, and it is no late duplicate", text(f))
 		}
 	}
 	for _, r := range log {

@@ -32,6 +32,7 @@ func (p *processor) release(c *stream.Context, g *group, k *conversation, at int
 		if one == nil {
 			continue
 		}
+		k.own(one)
 		k.flags[d] |= one.flags
 		k.seen[d] = true
 		if one.both {
@@ -89,6 +90,9 @@ func (p *processor) put(c *stream.Context, k *conversation, ps primaries, at int
 		}
 	} else {
 		main, reverse = reverse, nil
+		if main == nil {
+			main = &k.parts[0] // a duplicate that came late
+		}
 		_ = o.Flow.Unmarshal(main.raw)
 		o.Reverse.Set = false
 	}
@@ -106,6 +110,9 @@ func (p *processor) put(c *stream.Context, k *conversation, ps primaries, at int
 	o.InitiatorOctets, o.InitiatorPackets = scale(f.OctetDeltaCount, rate), scale(f.PacketDeltaCount, rate)
 	o.ResponderOctets, o.ResponderPackets = scale(f.ReverseOctetDeltaCount, rate), scale(f.ReversePacketDeltaCount, rate)
 	o.InitiatorTcpControlBits, o.ResponderTcpControlBits = f.TcpControlBits, f.ReverseTcpControlBits
+	if main.duplicate {
+		o.InitiatorOctets, o.InitiatorPackets, o.ResponderOctets, o.ResponderPackets = 0, 0, 0, 0
+	}
 	o.Stitched = main.both || reverse != nil
 	if reverse != nil {
 		rate = reverse.rate()

@@ -268,6 +268,27 @@ func TestStitch(t *testing.T) {
 			want: []string{"t=5100 10.0.0.1:40000>203.0.113.5:443 p6 500/5|0/0 CLOSED PORT answered [1:F 1:DF]"},
 		},
 		{
+			name: "a duplicate comes late; the owner's next slice counts; another's path after it, too",
+			do: func(d *driver) {
+				d.push(fwd)
+				d.tick(100 + hold)
+				d.push(with(fwd, func(f *flow) { f.at, f.exporter = 100+hold, "192.0.2.2" }),
+					with(fwd, func(f *flow) { f.at, f.start, f.end, f.octets, f.flags = 200+hold, 91, 400, 70, flagACK }),
+					with(fwd, func(f *flow) { f.at, f.start, f.end, f.exporter = 300+hold, 60, 300, "192.0.2.3" }))
+				d.tick(300 + 2*hold)
+				d.push(with(fwd, func(f *flow) {
+					f.at, f.start, f.end, f.exporter, f.flags = 400+2*hold, 2000, 3000, "192.0.2.2", flagACK
+				}))
+				d.tick(1e6)
+			},
+			want: []string{
+				"t=5100 10.0.0.1:40000>203.0.113.5:443 p6 500/5|0/0 CLOSED PORT answered [1:F]",
+				"t=5100 10.0.0.1:40000>203.0.113.5:443 p6 0/0|0/0 CLOSED PORT answered continuation [2:DF]",
+				"t=10200 10.0.0.1:40000>203.0.113.5:443 p6 70/5|0/0 CLOSED PORT answered continuation [3:F 4:DF]",
+				"t=15400 10.0.0.1:40000>203.0.113.5:443 p6 500/5|0/0 CLOSED PORT answered continuation [5:F]",
+			},
+		},
+		{
 			name: "equal in everything: the lower port listens, and the lower address begins",
 			do: func(d *driver) {
 				d.push(flow{src: "10.0.0.1:40000", dst: "10.0.0.2:50000", proto: protoUDP, at: 1, octets: 1, packets: 1},
