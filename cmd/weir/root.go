@@ -114,8 +114,9 @@ Exit status: 0 done, 1 failed, 2 wrong usage or configuration.`,
 			root.AddCommand(c)
 		}
 	}
-	add("look", a.tapCommand(), a.generateCommand(), a.replayCommand())
-	add("operate", a.setupCommand(), a.rulesCommand(), a.checkCommand(), a.versionCommand())
+	add("run", a.demoCommand(), a.collectorCommand(), a.enricherCommand(), a.detectorCommand(), a.indexerCommand(), a.allCommand())
+	add("look", a.analyzeCommand(), a.tapCommand(), a.generateCommand(), a.replayCommand())
+	add("operate", a.setupCommand(), a.rulesCommand(), a.checkCommand(), a.healthCommand(), a.versionCommand())
 	root.SetHelpCommandGroupID("operate")
 	root.SetCompletionCommandGroupID("operate")
 	a.mark(root)
