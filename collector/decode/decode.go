@@ -159,7 +159,9 @@ func (d *Decoder) Stats() *Stats { return d.stats }
 // Datagram decodes one datagram. arrival is in ms since the epoch. It never
 // fails as a whole: what can be decoded is, the rest is rejected.
 func (d *Decoder) Datagram(b []byte, source netip.Addr, arrival int64, h Handler) {
-	source = source.Unmap().WithZone("")
+	if source = source.Unmap().WithZone(""); !source.IsValid() {
+		source = netip.IPv4Unspecified() // a recording that does not name it
+	}
 	d.h, d.data = h, b
 	d.arena = d.arena[:0]
 	d.records, d.unknown = 0, false
