@@ -25,7 +25,7 @@ type Config struct {
 	// FlowRate is the mean number of exported flow records per second of
 	// generated time, scenarios and near misses included. Everyday traffic
 	// fills what those leave; it follows the hour of the day around this
-	// mean. Memory grows with it: about 10 kB per record and second.
+	// mean. Memory grows with it: at 2,000 the heap peaks at 120 MB.
 	FlowRate float64 `yaml:"flow_rate"`
 	// Scenarios names the attacks to mix in; "all" stands for every one.
 	// None is a benign day.
