@@ -395,7 +395,7 @@ func TestWorkersShareNoExporter(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"listen[1]: ":                   func(c *Config) { c.Listen = append(c.Listen, "tcp://x:1") },
+		"listen[2]: ":                   func(c *Config) { c.Listen = append(c.Listen, "tcp://x:1") },
 		"listen: ":                      func(c *Config) { c.Listen = nil },
 		"listen[0]: \"netflow://host\"": func(c *Config) { c.Listen = []string{"netflow://host"} },
 		"stream_time: ":                 func(c *Config) { c.StreamTime = "wall" },
