@@ -307,3 +307,18 @@ func led(t kmsg.MetadataResponseTopic) bool {
 			return p.ErrorCode != 0 || p.Leader < 0
 		})
 }
+
+// PartitionCount asks how many partitions a topic (with prefix) has.
+func PartitionCount(ctx context.Context, cl *kgo.Client, topic string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	details, err := kadm.NewClient(cl).ListTopics(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("partitions of %s: Kafka does not answer: %w", topic, err)
+	}
+	d := details[topic]
+	if d.Err != nil {
+		return 0, fmt.Errorf("topic %s: %w (weir setup makes the topics)", topic, d.Err)
+	}
+	return len(d.Partitions), nil
+}
