@@ -239,7 +239,10 @@ func (s *life) lapse(c *stream.Context, g *group, p *program, e *entry, t int64)
 		if a != nil && !a.closed {
 			capture(p, e)
 		}
-		e.cells, e.observed, e.evidence, e.hits = nil, nil, nil, 0
+		e.cells, e.hits = nil, 0
+		if e.observed != nil {
+			e.observed, e.evidence = nil, nil
+		}
 	}
 	if a != nil && !a.closed && a.last+p.quiet <= t {
 		a.closed, a.closedAt = true, t

@@ -31,7 +31,7 @@ type beacon struct {
 	// of them, since it costs microseconds.
 	seen   uint64
 	scored uint64
-	score  beaconScore
+	score  *beaconScore // nil below the least
 }
 
 // beaconScore holds the parts, in the order of the kind's part names.
@@ -50,7 +50,8 @@ func (b *beacon) push(a *aggregate, e beaconEvent) {
 	b.seen++
 	if b.seen-b.scored > uint64(len(b.events)/8) && len(b.events) >= beaconLeast {
 		b.scored = b.seen
-		b.score = scoreBeacon(b.events, a.pane*a.panes)
+		score := scoreBeacon(b.events, a.pane*a.panes)
+		b.score = &score
 	}
 }
 
@@ -64,17 +65,19 @@ func (b *beacon) merge(a *aggregate, other cell, pane int64) {
 func (b *beacon) expire(first int64) {
 	b.events = slices.DeleteFunc(b.events, func(e beaconEvent) bool { return int64(e.pane) < first })
 	if len(b.events) < beaconLeast {
-		b.score = beaconScore{}
+		b.score = nil
 	}
 }
 
 func (b *beacon) value(_ *aggregate, part int) float64 {
-	if part == 0 {
-		s := &b.score
-		return (s[0] + s[1] + s[2] + s[3]) / 4
-	}
-	if part == 6 {
+	switch {
+	case part == 6:
 		return float64(len(b.events))
+	case b.score == nil:
+		return 0
+	case part == 0:
+		s := b.score
+		return (s[0] + s[1] + s[2] + s[3]) / 4
 	}
 	return b.score[part-1]
 }
@@ -82,8 +85,11 @@ func (b *beacon) value(_ *aggregate, part int) float64 {
 func (b *beacon) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, b.seen)
 	dst = binary.AppendUvarint(dst, b.scored)
-	for _, s := range b.score {
-		dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(s))
+	dst = appendBool(dst, b.score != nil)
+	if b.score != nil {
+		for _, s := range b.score {
+			dst = binary.BigEndian.AppendUint64(dst, math.Float64bits(s))
+		}
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(b.events)))
 	last := int64(0)
@@ -98,8 +104,11 @@ func (b *beacon) append(dst []byte) []byte {
 
 func (b *beacon) load(r *reader) {
 	*b = beacon{seen: r.uvarint(), scored: r.uvarint()}
-	for i := range b.score {
-		b.score[i] = math.Float64frombits(r.uint64())
+	if r.bool() {
+		b.score = new(beaconScore)
+		for i := range b.score {
+			b.score[i] = math.Float64frombits(r.uint64())
+		}
 	}
 	n := r.count(3)
 	if n > beaconEvents {

@@ -197,8 +197,7 @@ func (s *processor) window(c *stream.Context, w *watched, f *flow, t int64) {
 	s.key = appendKey(s.key[:0], f.Flow.Realm, p.key, f)
 	e := g.find(w.table, s.key)
 	if e == nil {
-		e = &entry{lastSeen: t}
-		if pane, _ := p.admit(e, t); c.Delayed && !p.session && (pane+p.panes)*p.pane <= c.Watermark {
+		if c.Delayed && !p.session && (t/p.pane+p.panes)*p.pane <= c.Watermark {
 			w.late.Inc()
 			return
 		}
@@ -264,7 +263,8 @@ func (s *processor) slice(c *stream.Context, w *watched, f *flow, t int64) {
 	e := g.find(w.table, s.key)
 	if e == nil {
 		e = g.add(c, w.table, string(s.key), p.internal(f), t)
-		e.pane, e.parts, e.home = n, make([]*partial, len(w.table.rules)), clone(p.entityName(f))
+		own := e.own()
+		e.pane, own.parts, own.home = n, make([]*partial, len(w.table.rules)), clone(p.entityName(f))
 		g.schedule(e, (n+1)*p.slice)
 	}
 	e.lastSeen = max(e.lastSeen, t)

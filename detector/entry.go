@@ -10,7 +10,7 @@ import (
 )
 
 // samplesMax bounds the flow ids that an alert shows.
-const samplesMax = 5
+const samplesMax = 3
 
 // entry is the state of one key of one table.
 type entry struct {
@@ -32,8 +32,20 @@ type entry struct {
 	// sent is when a candidate (a slice's rule: never), announced when the key
 	// was last made known to the population.
 	sent, announced int64
-	// observed, home: of a candidate in the second stage, its measures and the
-	// key of its population.
+	*rare
+
+	due     int64 // when something is to happen
+	timer   int64 // where the heap has it: at or before due
+	place   int   // in the heap, -1 when not in it
+	dropped bool
+}
+
+// rare is what few entries have. The others share an empty one, so that a key
+// of a window stays small.
+type rare struct {
+	// observed, evidence, home: of a candidate in the second stage, its
+	// measures, its top values, and the key of its population. Of a slice,
+	// home is the name of its entity.
 	observed []float64
 	evidence []evidence
 	home     string
@@ -41,11 +53,14 @@ type entry struct {
 	parts []*partial
 	// raw are parts that wait for the watermark.
 	raw [][]byte
+}
 
-	due     int64 // when something is to happen
-	timer   int64 // where the heap has it: at or before due
-	place   int   // in the heap, -1 when not in it
-	dropped bool
+// own returns the entry's own rare fields, to be written.
+func (e *entry) own() *rare {
+	if e.rare == &e.table.none {
+		e.rare = new(rare)
+	}
+	return e.rare
 }
 
 // table holds the entries of one purpose: of a rule, or of the rules that
@@ -65,6 +80,8 @@ type table struct {
 	// aggregates of the cells of its entries; none for slices and candidates.
 	aggregates []*aggregate
 	evicted    func()
+	// none is shared by the entries without rare fields, and never written.
+	none rare
 }
 
 // group is the state of a key group.
@@ -94,7 +111,7 @@ func (g *group) add(c *stream.Context, t *table, key string, internal bool, now 
 		g.makeRoom(c, t, internal, bound)
 	}
 	*count++
-	e := &entry{table: t, key: key, internal: internal, lastSeen: now, since: now, due: stream.Never, timer: stream.Never, place: -1}
+	e := &entry{table: t, rare: &t.none, key: key, internal: internal, lastSeen: now, since: now, due: stream.Never, timer: stream.Never, place: -1}
 	s.entries[key] = e
 	return e
 }

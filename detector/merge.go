@@ -83,7 +83,8 @@ func (s *merger) Apply(c *stream.Context) (changed bool, err error) {
 		// Others of this very time may still come when the watermark is at it.
 		g.schedule(e, x.streamTime+1)
 	}
-	e.raw = append(e.raw, bytes.Clone(s.value))
+	own := e.own()
+	own.raw = append(own.raw, bytes.Clone(s.value))
 	return true, nil
 }
 
@@ -185,13 +186,14 @@ func (m *merged) consider(g *group, x *part, q *partial, t int64, s *merger, c *
 			return
 		}
 		e = g.add(c, m.candidates, string(s.key), k.internal, x.time)
-		e.home = x.key
+		e.own().home = x.key
 	}
 	before := e.hits
 	e.pane = max(e.pane, k.pane)
 	e.since, e.lastSeen = k.since, max(e.lastSeen, x.time)
 	e.hits, e.samples = q.hits, q.samples
-	e.observed, e.evidence = k.observed, k.evidence
+	own := e.own()
+	own.observed, own.evidence = k.observed, k.evidence
 	s.judge(c, p, e, &m.scope, holds, t, max(0, q.hits-before), func() origin { return k.origin })
 	s.plan(g, p, e)
 }

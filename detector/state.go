@@ -76,7 +76,7 @@ func appendEntry(dst []byte, e *entry) []byte {
 }
 
 func (r *reader) entry(t *table) *entry {
-	e := &entry{table: t, key: r.string(), internal: r.bool(), place: -1}
+	e := &entry{table: t, rare: &t.none, key: r.string(), internal: r.bool(), place: -1}
 	for _, n := range []*int64{&e.lastSeen, &e.since, &e.pane, &e.hits, &e.sent, &e.announced, &e.due} {
 		*n = r.varint()
 	}
@@ -88,11 +88,14 @@ func (r *reader) entry(t *table) *entry {
 		e.alert = r.alert()
 	}
 	if r.bool() {
-		e.observed, e.evidence = r.floats(), r.evidence()
+		own := e.own()
+		own.observed, own.evidence = r.floats(), r.evidence()
 	}
-	e.home = r.string()
+	if home := r.string(); home != "" {
+		e.own().home = home
+	}
 	if n := r.count(9); n > 0 {
-		e.parts = make([]*partial, len(t.rules))
+		e.own().parts = make([]*partial, len(t.rules))
 		rules := byHash(t.rules)
 		for range n {
 			if x := r.partial(rules); x != nil {
@@ -101,7 +104,8 @@ func (r *reader) entry(t *table) *entry {
 		}
 	}
 	for range r.count(1) {
-		e.raw = append(e.raw, bytes.Clone(r.bytes()))
+		own := e.own()
+		own.raw = append(own.raw, bytes.Clone(r.bytes()))
 	}
 	return e
 }
