@@ -1,10 +1,12 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -185,8 +187,10 @@ func TestExitStatus(t *testing.T) {
 		{"bad --log-level", nil, []string{"check", "--log-level", "loud"}, 2, []string{"telemetry.log_level: want debug, info, warn or error"}},
 		{"a file that the configuration names", nil, []string{"check", "--set", "elasticsearch.ca_file=/nonexistent.pem"}, 2, []string{"elasticsearch.ca_file: open /nonexistent.pem"}},
 		{"servers that are not there", nil, []string{"check", "--connect", "--set", "kafka.brokers=[127.0.0.1:1]", "--set", "elasticsearch.urls=[http://127.0.0.1:1]"}, 1, []string{"kafka.brokers", "elasticsearch.urls"}},
+		{"records to nowhere", nil, []string{"collector", "--output", "printer"}, 2, []string{"collector.output"}},
+		{"analyze prints neither", nil, []string{"analyze", "x.pcap", "-o", "xml"}, 2, []string{"want table or json"}},
 		{"unknown rule", nil, []string{"rules", "show", "beaco"}, 2, []string{"did you mean beacon?"}},
-		{"a rule that does not load", nil, []string{"rules", "test", file(t, "id: x\nnam: y\n")}, 2, []string{`:2:1: unknown key "nam"`}},
+		{"a rule that does not load", nil, []string{"rules", "test", file(t, "id: x\nnam: y\n")}, 2, []string{`:2:1: `, `unknown key "nam"`}},
 		{"setup of something else", nil, []string{"setup", "mail"}, 2, []string{`invalid argument "mail"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -318,6 +322,80 @@ func TestGenerateWritesCaptureAndTruth(t *testing.T) {
 	}
 	if want := []string{"spam"}; !slices.Equal(attacks, want) {
 		t.Errorf("attacks (-got, +want)\n- %v\n+ %v", attacks, want)
+	}
+}
+
+// What generate plays and the collector prints are the same records, and
+// SIGTERM drains it with status 0.
+func TestCollectorToStdout(t *testing.T) {
+	free, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := free.LocalAddr().String()
+	free.Close()
+	c := exec.CommandContext(t.Context(), weir, "collector", "--output", "stdout", "--log-format", "json",
+		"--set", "collector.listen=[netflow://"+to+"]", "--set", "telemetry.listen=''", "--set", "collector.stream_time=export")
+	c.Env = environment()
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	watchdog := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
+	defer watchdog.Stop()
+	// It logs that it listens before it is sent anything.
+	ready := bufio.NewScanner(logs)
+	for ready.Scan() && !strings.Contains(ready.Text(), to) {
+	}
+	go func() { _, _ = io.Copy(io.Discard, logs) }()
+	r := run(t, nil, "generate", "--to", to, "--seed", "1", "--duration", "10m", "--hosts", "300", "--flow-rate", "1", "--benign", "--speed", "0", "--rate", "500")
+	if r.status != 0 {
+		t.Fatal(r.err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	flows := 0
+	for lines.Scan() {
+		var record struct {
+			Kind, SourceIPAddress string
+			OctetDeltaCount       int64
+		}
+		if err := json.Unmarshal(lines.Bytes(), &record); err != nil {
+			t.Fatalf("%v: %s", err, lines.Text())
+		}
+		if record.Kind == "flow" && record.SourceIPAddress != "" {
+			if flows++; flows == 20 {
+				if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if err := c.Wait(); err != nil || flows < 20 {
+		t.Errorf("%v after %d flows", err, flows)
+	}
+}
+
+// A recording is analysed without any server.
+func TestAnalyze(t *testing.T) {
+	pcap := filepath.Join(t.TempDir(), "x.pcap")
+	if r := run(t, nil, "generate", "--pcap", pcap, "--seed", "3", "--duration", "30m", "--hosts", "300", "--flow-rate", "3", "--scenario", "spam"); r.status != 0 {
+		t.Fatal(r.err)
+	}
+	r := run(t, nil, "analyze", pcap, "-o", "json")
+	if r.status != 0 || !strings.Contains(r.out, "spam-sender") {
+		t.Errorf("status %d: %.500s\n%s", r.status, r.out, r.err)
+	}
+	flows := run(t, nil, "analyze", pcap, "--flows")
+	if flows.status != 0 || strings.Count(flows.out, "\n") < 1000 {
+		t.Errorf("status %d, %d flows: %s", flows.status, strings.Count(flows.out, "\n"), flows.err)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Command generate writes the reference pages of docs/ from the code:
 // configuration.md from the configuration structs and their comments,
-// metrics.md from the metrics that the services register. A test fails when
-// they are stale.
+// metrics.md from the metrics that the services register, README.md from the
+// pages there are. A test fails when they are stale.
 package main
 
 import (
@@ -48,7 +48,12 @@ func generate(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	index, err := indexPage(root)
+	if err != nil {
+		return nil, err
+	}
 	return map[string][]byte{
+		"docs/README.md":        index,
 		"docs/configuration.md": configuration,
 		"docs/metrics.md":       metrics,
 	}, nil

@@ -20,8 +20,8 @@ const metricsHead = `# Metrics reference
 
 Every process serves its metrics in the Prometheus format at
 ` + "`http://<telemetry.listen>/metrics`" + ` (127.0.0.1:9600 by default). Besides those
-below there are the ` + "`go_*` and `process_*`" + ` metrics of the Go client library, and
-` + "`weir_kafka_*`" + `, those of each Kafka client, told apart by the label ` + "`client`" + `.
+below there are the ` + "`go_*` and `process_*`" + ` metrics of the Go client library.
+` + "`weir_kafka_*`" + ` are those of each Kafka client, told apart by the label ` + "`client`" + `.
 Labels never hold a value that an unauthenticated sender could choose at will.
 `
 
