@@ -120,7 +120,7 @@ collector:
 		Environ: []string{
 			"USER=u", "WORKERS=3", "WEIR_COLLECTOR_HOLD=8s", "WEIR_COLLECTOR_RATE=2.5",
 			"WEIR_KAFKA_BROKERS=c:1,d:2", "WEIR_COLLECTOR_PORT=tcp://10.0.0.1:2055",
-			"WEIR_COLLECTOR_LISTN=x", "WEIR_CONFIG=x",
+			"WEIR_COLLECTOR_LISTN=x", "WEIR_CONFIG=x", "WEIR_CACHE=x", "WEIR_TEST_KAFKA=x",
 		},
 		Set: []string{"collector.hold=9s", "collector.listen=[netflow://127.0.0.1:2055]", "collector.pprof=true", "collector.realms.lab=[a, b]"},
 	})
