@@ -74,4 +74,3 @@ func TestAnalyzeFindsTheTruth(t *testing.T) {
 		})
 	}
 }
-

@@ -1,8 +1,12 @@
 package pipeline
 
 import (
+	"context"
+	"errors"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/weir-flow/weir/collector"
 	"github.com/weir-flow/weir/detector"
 	"github.com/weir-flow/weir/enricher"
 	"github.com/weir-flow/weir/indexer"
@@ -30,6 +34,7 @@ var builders = []struct {
 	{RoleIndexer, buildIndexer},
 	{RoleDetector, buildDetector},
 	{RoleEnricher, buildEnricher},
+	{RoleCollector, buildCollector},
 }
 
 // EnricherStage is the stage from raw to enriched flows.
@@ -51,6 +56,43 @@ func DetectorStages(cfg Config, d *detector.Detector) (first, merge stream.Stage
 		MaxStall: cfg.Stream.MaxStall, New: d.NewMergeProcessor,
 	}
 	return first, merge
+}
+
+func buildCollector(cfg Config, o Options) ([]lifecycle.Component, error) {
+	deps := collector.Dependencies{Log: o.Log, Registry: o.registerer, TopicPrefix: cfg.Kafka.TopicPrefix, Stdout: o.Stdout}
+	if cfg.Collector.Output == collector.OutputStdout {
+		c, err := collector.New(cfg.Collector, deps)
+		return []lifecycle.Component{c}, err
+	}
+	cl, err := kafka.NewClient(cfg.Kafka, kafka.Dependencies{Log: o.Log, Registry: o.registerer, Service: string(RoleCollector)}, kafka.RoleProducer, collector.ProducerOptions()...)
+	if err != nil {
+		return nil, err
+	}
+	deps.Producer = cl
+	deps.Partitions = func(ctx context.Context) (int, error) {
+		return kafka.PartitionCount(ctx, cl, cfg.Kafka.TopicPrefix+kafka.TopicRaw)
+	}
+	c, err := collector.New(cfg.Collector, deps)
+	if err != nil {
+		return nil, errors.Join(err, closed(cl))
+	}
+	return []lifecycle.Component{&withClient{Component: c, client: cl}}, nil
+}
+
+// withClient closes a component's client after the component.
+type withClient struct {
+	lifecycle.Component
+	client *kgo.Client
+}
+
+// Stop implements lifecycle.Component.
+func (w *withClient) Stop(ctx context.Context) error {
+	return errors.Join(w.Component.Stop(ctx), closed(w.client))
+}
+
+func closed(cl *kgo.Client) error {
+	cl.Close()
+	return nil
 }
 
 func buildEnricher(cfg Config, o Options) ([]lifecycle.Component, error) {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,8 @@ type Options struct {
 	// Roles that the process runs.
 	Roles []Role
 	Log   *slog.Logger
+	// Stdout gets the records of a collector that prints.
+	Stdout io.Writer
 	// Registry shows metrics; nil: one of its own.
 	Registry *prometheus.Registry
 	// Health collects readiness checks; nil: one of its own.
@@ -38,6 +41,9 @@ type Options struct {
 
 // Components makes the components of the roles, inert.
 func Components(cfg Config, o Options) ([]lifecycle.Component, error) {
+	if o.registerer == nil {
+		o.registerer = o.Registry
+	}
 	want := map[Role]bool{}
 	for _, r := range o.Roles {
 		want[r] = true
@@ -76,7 +82,6 @@ func Run(ctx context.Context, cfg Config, o Options) error {
 	if o.Health == nil {
 		o.Health = &telemetry.Health{}
 	}
-	o.registerer = o.Registry
 	server, err := telemetry.New(cfg.Telemetry, telemetry.Dependencies{Log: o.Log, Metrics: o.Registry, Health: o.Health})
 	if err != nil {
 		return err
