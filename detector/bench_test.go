@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weir-flow/weir/internal/kafka"
@@ -106,6 +108,7 @@ func BenchmarkApply(b *testing.B) {
 			c := &stream.Context{Watermark: testBegin}
 			b.ReportAllocs()
 			b.ResetTimer()
+			begin := cpuSeconds(b)
 			for i := range b.N {
 				k := i % len(flows)
 				c.Group = keys[k]
@@ -116,7 +119,51 @@ func BenchmarkApply(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric((cpuSeconds(b)-begin)*1e6/float64(b.N), "cpu-s/M")
 		})
+	}
+}
+
+// cpuSeconds is what the process has used: on a shared machine the clock says
+// more of the neighbours.
+func cpuSeconds(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+// BenchmarkMemory tells what a host costs: each calls thirty web sites twice.
+func BenchmarkMemory(b *testing.B) {
+	const hosts = 20_000
+	for range b.N {
+		p := newTestDetector(b).NewProcessor().(*processor)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		c := &stream.Context{Watermark: testBegin}
+		f := officeFlows(100)[50]
+		for round := range 60 {
+			for h := range hosts {
+				p.flow = *f
+				p.flow.StreamTime += int64(round) * 1000
+				p.flow.Flow.SourceIPAddress = netip.AddrFrom4([4]byte{10, byte(h >> 16), byte(h >> 8), byte(h)})
+				p.flow.Flow.DestinationIPAddress = netip.AddrFrom4([4]byte{23, 53, 0, byte(round % 30)})
+				p.flow.Flow.ProtocolIdentifier, p.flow.Flow.DestinationTransportPort = 6, 443
+				p.flow.Initiator.Internal, p.flow.Responder.Internal = true, false
+				p.flow.ConnectionState, p.flow.Answered = schemas.ConnectionStateCLOSED, true
+				c.Group = h % kafka.Groups
+				if _, err := p.Apply(c); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/hosts, "B/host")
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/hosts/31, "B/key")
+		runtime.KeepAlive(p)
 	}
 }
 
