@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
@@ -155,6 +156,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any) err
 
 // AnswerError makes an *Error of an answer's status and body.
 func AnswerError(method, path string, status int, body []byte) *Error {
+	path, _, _ = strings.Cut(path, "?")
 	e := &Error{Method: method, Path: path, Status: status}
 	var parsed struct {
 		Error json.RawMessage `json:"error"`
