@@ -203,6 +203,12 @@ func (d *Decoder) flowSample(x *xdr, expanded bool) {
 }
 
 func (d *Decoder) long(r *schemas.FlowRecord, name string, v int64) {
+	if n := len(r.Extra); n < cap(r.Extra) {
+		r.Extra = r.Extra[:n+1]
+		e := &r.Extra[n]
+		e.Name, e.Value.Kind, e.Value.Long = name, schemas.ExtraLong, v
+		return
+	}
 	r.Extra = append(r.Extra, schemas.Extra{Name: name, Value: schemas.ExtraValue{Kind: schemas.ExtraLong, Long: v}})
 }
 

@@ -141,8 +141,15 @@ func distance(a, b int64) int64 { return max(a-b, b-a) }
 
 // extra keeps a value under its name.
 func (d *Decoder) extra(o *op, v []byte, r *schemas.FlowRecord) {
-	if o.code == cSkip {
-		return
+	if o.typ >= ie.Unsigned8 && o.typ <= ie.Unsigned64 && len(v) <= 8 && len(v) > 0 && len(r.Extra) < cap(r.Extra) {
+		// Most extras are small numbers: set what counts of the entry that was
+		// there before, instead of making and copying a whole one.
+		if n := u(v); n < 1<<63 {
+			r.Extra = r.Extra[:len(r.Extra)+1]
+			e := &r.Extra[len(r.Extra)-1]
+			e.Name, e.Value.Kind, e.Value.Long = o.name, schemas.ExtraLong, int64(n)
+			return
+		}
 	}
 	r.Extra = append(r.Extra, schemas.Extra{Name: o.name, Value: d.value(o.typ, v)})
 }
