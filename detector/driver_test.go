@@ -221,3 +221,43 @@ func firstDifference(got, want []string) string {
 	}
 	return "none"
 }
+
+// Parts come from many partitions: their order within the log of the second
+// stage, between two ticks, changes nothing.
+func TestOrderOfPartsChangesNothing(t *testing.T) {
+	flows, _ := mixture(t, 1, 3000)
+	x := newDriver(t, newTestDetector(t))
+	for _, f := range flows {
+		x.flow(f)
+	}
+	x.tick(x.latest)
+	run := func(order []int) (alerts []string) {
+		second := stream.NewLocal(stream.Stage{Name: kafka.StageMerge, New: x.d.NewMergeProcessor}, func(o stream.Output) error {
+			alerts = append(alerts, string(o.Value))
+			return nil
+		}, nil)
+		for _, i := range order {
+			if err := second.Push(x.parts[i].Key, x.parts[i].Value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tick := schemas.Tick{Upstreams: []schemas.Upstream{{Id: "test", Of: 1, Time: x.latest + 70*24*3600*1000}}}
+		if err := second.Push(nil, tick.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+		return alerts
+	}
+	order := make([]int, len(x.parts))
+	for i := range order {
+		order[i] = i
+	}
+	want := run(order)
+	if len(want) < 4 {
+		t.Fatalf("%d alerts of %d parts: nothing to compare", len(want), len(order))
+	}
+	for range 3 {
+		if got := run(x.random.Perm(len(order))); !slices.Equal(got, want) {
+			t.Errorf("alerts differ: %s", firstDifference(got, want))
+		}
+	}
+}
