@@ -515,7 +515,8 @@ func TestRealServers(t *testing.T) {
 	s.produce(s.flows(100, 400)...) // repeats
 	s.produce(&kgo.Record{Topic: s.topic(kafka.TopicEnriched), Value: full.Append(nil)}, s.alert("a", 0), s.alert("a", 1), s.alert("a", 1))
 	bad := ecstest.Plain(9999)
-	bad.Flow.Extra = []schemas.Extra{{Name: "long", Value: schemas.ExtraValue{Kind: schemas.ExtraString, Bytes: []byte("a\x00b")}}}
+	// A name that makes a longer term than Lucene takes.
+	bad.Flow.Extra = []schemas.Extra{{Name: strings.Repeat("n", 40000), Value: schemas.ExtraValue{Kind: schemas.ExtraLong}}}
 	poison := &kgo.Record{Topic: s.topic(kafka.TopicEnriched), Value: bad.Append(nil)}
 	wrong := s.alert("b", 0)
 	wrong.Value = []byte(strings.Replace(string(wrong.Value), `"source":{"ip":"10.0.0.1"}`, `"source":{"ip":"nonsense"}`, 1))

@@ -220,7 +220,11 @@ func TestDeliverSurvivesAHang(t *testing.T) {
 	s, _ := testSender(t, es.URL, nil)
 	s.timeout = 50 * time.Millisecond // its running out is what is tested
 	var said error
-	s.wait = func(context.Context, time.Duration) error { said = s.health.elasticErr; s.timeout = time.Minute; return nil }
+	s.wait = func(context.Context, time.Duration) error {
+		said = s.health.elasticErr
+		s.timeout = time.Minute
+		return nil
+	}
 	if err := s.deliver(t.Context(), fill(10)); err != nil {
 		t.Fatal(err)
 	}
