@@ -172,8 +172,9 @@ func (f Field) mapping(s Server) map[string]any {
 	return m
 }
 
-// Open makes an object of a mapping take fields as they come, texts among
-// them as keywords.
+// Open makes an object of a mapping take fields as they come: texts as
+// keywords, and every number as a double, because the first document would
+// otherwise decide between whole and broken numbers for all that follow.
 func Open(mappings map[string]any, object string) {
 	if o, ok := mappings["properties"].(map[string]any)[object].(map[string]any); ok {
 		o["dynamic"] = true
@@ -183,5 +184,7 @@ func Open(mappings map[string]any, object string) {
 			"match_mapping_type": "string",
 			"mapping":            map[string]any{"type": "keyword", "ignore_above": ignoreAbove},
 		}},
+		map[string]any{"whole numbers": map[string]any{"match_mapping_type": "long", "mapping": map[string]any{"type": "double"}}},
+		map[string]any{"numbers": map[string]any{"match_mapping_type": "double", "mapping": map[string]any{"type": "double"}}},
 	}
 }
