@@ -12,6 +12,7 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/weir-flow/weir/internal/kafka"
 	"github.com/weir-flow/weir/internal/stream"
 )
 
@@ -66,6 +67,15 @@ func (d *Detector) programs() []*program {
 		programs[i] = p
 	}
 	return programs
+}
+
+// Stages returns both stages as a stream.Runner or a stream.Local runs them,
+// the first one first.
+func (d *Detector) Stages() []stream.Stage {
+	return []stream.Stage{
+		{Name: kafka.StageDetector, Input: kafka.TopicEnriched, Ticks: []string{kafka.TopicMerge}, Outputs: []string{kafka.TopicAlerts}, New: d.NewProcessor},
+		{Name: kafka.StageMerge, Input: kafka.TopicMerge, Outputs: []string{kafka.TopicAlerts}, New: d.NewMergeProcessor},
+	}
 }
 
 // NewProcessor returns the logic of one partition of the first stage, whose

@@ -384,8 +384,9 @@ func runLocal(d *Detector, flows []*flow) (alerts [][]byte, err error) {
 			return nil
 		}
 	}
-	second := stream.NewLocal(stream.Stage{Name: kafka.StageMerge, Input: kafka.TopicMerge, New: d.NewMergeProcessor}, take(nil), nil)
-	first := stream.NewLocal(stream.Stage{Name: kafka.StageDetector, Input: kafka.TopicEnriched, New: d.NewProcessor}, take(second),
+	stages := d.Stages()
+	second := stream.NewLocal(stages[1], take(nil), nil)
+	first := stream.NewLocal(stages[0], take(second),
 		func(t schemas.Tick) error { return second.Push(nil, t.Append(nil)) })
 	tick := func(at int64) error {
 		t := schemas.Tick{Upstreams: []schemas.Upstream{{Id: "test", Of: 1, Time: at}}}
