@@ -143,6 +143,9 @@ func padding(b []byte) bool {
 
 // finish settles what the fields of a record say only together.
 func (d *Decoder) finish(n note, r *schemas.FlowRecord) {
+	if r.IcmpSeen && r.IcmpTypeCode == 0 && !isICMP(r.ProtocolIdentifier) {
+		r.IcmpSeen = false // one template for all protocols: this is its filler
+	}
 	if !r.IcmpSeen && isICMP(r.ProtocolIdentifier) && r.SourceTransportPort == 0 {
 		// Where no element carries them, type and code come as the port.
 		r.IcmpTypeCode, r.IcmpSeen = r.DestinationTransportPort, true
