@@ -122,7 +122,7 @@ type processor struct {
 func newProcessor(l life, programs []*program) *processor {
 	s := &processor{base: base{life: l}, watched: make(map[*program]*watched)}
 	slices.SortFunc(programs, func(a, b *program) int { return strings.Compare(a.ID, b.ID) })
-	slices2 := make(map[string]*table)
+	shared := make(map[string]*table)
 	for _, p := range programs {
 		w := &watched{program: p, scope: scope{aggregates: p.aggregates},
 			matched: l.metrics.matched.WithLabelValues(p.ID), suppressed: l.metrics.suppressed.WithLabelValues(p.ID), late: l.metrics.late.WithLabelValues(p.ID)}
@@ -138,7 +138,7 @@ func newProcessor(l life, programs []*program) *processor {
 		}
 		fmt.Fprintf(&spec, "%s %d", p.Entity, p.slice)
 		name := "slices " + spec.String()
-		t := slices2[name]
+		t := shared[name]
 		if t == nil {
 			t = s.addTable(&table{name: name, hash: xxhash.Sum64String(name), keys: p.keys})
 			t.fire = func(c *stream.Context, g *group, e *entry, at int64) {
@@ -146,7 +146,7 @@ func newProcessor(l life, programs []*program) *processor {
 				g.drop(e)
 			}
 			t.evict = func(c *stream.Context, _ *group, e *entry) { s.send(c, e, e.lastSeen) }
-			slices2[name] = t
+			shared[name] = t
 		}
 		w.table, w.place = t, len(t.rules)
 		t.rules = append(t.rules, p)
