@@ -11,25 +11,27 @@ import (
 // Config is the `indexer` section. Where Elasticsearch is stands in the
 // `elasticsearch` section.
 type Config struct {
-	// BulkBytes is the size at which a bulk request is sent.
+	// BulkBytes is the size at which a bulk request is sent. Default 5MB.
 	BulkBytes config.Bytes `yaml:"bulk_bytes"`
 	// BulkAge is how long a document waits for a bulk request to fill.
+	// Default 1s.
 	BulkAge time.Duration `yaml:"bulk_age"`
 	// InFlight is how many bulk requests may be under way at once. Memory is
-	// bounded by about (in_flight + 2) times twice bulk_bytes.
+	// bounded by about (in_flight + 2) times twice bulk_bytes. Default 4.
 	InFlight int `yaml:"in_flight"`
 	// RequestTimeout bounds one bulk request; after it, the request is sent
-	// again.
+	// again. Default 1m.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
 	// MaxBackoff bounds the wait between two tries. There is no bound on
-	// their number.
+	// their number. Default 30s.
 	MaxBackoff time.Duration `yaml:"max_backoff"`
 	// CommitInterval is how often the offsets of what Elasticsearch has
-	// acknowledged are committed.
+	// acknowledged are committed. Default 1s.
 	CommitInterval time.Duration `yaml:"commit_interval"`
 	// OnLost says what to do when the next records to be read are gone from
 	// Kafka: `fail`, or `restart` to go on with the oldest that is kept. A
-	// group that starts for the first time reads from the beginning.
+	// group that starts for the first time reads from the beginning. Default
+	// fail.
 	OnLost OnLost `yaml:"on_lost"`
 	// Storage is how documents are kept; `weir setup` puts it into templates.
 	Storage Storage `yaml:"storage"`
@@ -38,17 +40,19 @@ type Config struct {
 // Storage is how Elasticsearch keeps documents.
 type Storage struct {
 	// Mode of the flows' indices: `standard`, or `logsdb`, which takes less
-	// disk and more CPU.
+	// disk and more CPU. Default standard.
 	Mode StorageMode `yaml:"mode"`
 	// Source of flows: `auto` rebuilds documents from doc values where the
 	// server can, which takes half of the disk; `synthetic` insists;
-	// `stored` keeps the text.
+	// `stored` keeps the text. Default auto.
 	Source SourceMode `yaml:"source"`
-	// FlowRetention is how long flows are kept. 0: for ever.
+	// FlowRetention is how long flows are kept. 0: for ever. Default 30d.
 	FlowRetention time.Duration `yaml:"flow_retention"`
-	// AlertRetention is how long alerts are kept. 0: for ever.
+	// AlertRetention is how long alerts are kept. 0: for ever. Default
+	// 365d.
 	AlertRetention time.Duration `yaml:"alert_retention"`
 	// Shards of a backing index of flows: about one for each data node.
+	// Default 1.
 	Shards int `yaml:"shards"`
 }
 

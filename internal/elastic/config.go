@@ -15,7 +15,7 @@ import (
 // Config is the `elasticsearch` section.
 type Config struct {
 	// URLs of the servers, such as https://es1:9200. Requests go round them,
-	// and around one that is down.
+	// and around one that is down. Default http://127.0.0.1:9200.
 	URLs []string `yaml:"urls"`
 	// APIKey to authenticate with, in its encoded form, as
 	// ${file:/run/secrets/x} or ${env:X}. Empty: none. Not together with
@@ -28,10 +28,10 @@ type Config struct {
 	// CAFile holds the PEM certificates of the authorities that the servers'
 	// certificates are checked against. Empty: the system's.
 	CAFile string `yaml:"ca_file"`
-	// Namespace of the data streams: the last part of their names.
+	// Namespace of the data streams: the last part of their names. Default default.
 	Namespace string `yaml:"namespace"`
 	// Compress the bodies of bulk requests with gzip. It triples the client's
-	// work: for slow or metered links.
+	// work: for slow or metered links. Default false.
 	Compress bool `yaml:"compress"`
 }
 
