@@ -294,11 +294,17 @@ func (c *Collector) tick() {
 	t := time.NewTicker(tickInterval)
 	defer t.Stop()
 	remembered := time.Now()
+	n := 0
 	for {
 		select {
 		case <-c.done:
 			return
 		case now := <-t.C:
+			if n++; n%20 == 0 {
+				for _, s := range c.sockets {
+					s.poll()
+				}
+			}
 			if c.printer != nil {
 				c.printer.flush() // its failure is reported where it happens
 				continue
@@ -391,6 +397,37 @@ func (c *Collector) Addresses() []net.Addr {
 
 // Stats counts what was decoded.
 func (c *Collector) Stats() *decode.Stats { return c.stats }
+
+// ExporterHealth is what is known of one exporter.
+type ExporterHealth struct {
+	Source netip.Addr
+	decode.Exporter
+	// Dropped records: decoded, and lost for want of room.
+	Dropped uint64
+}
+
+// Exporters returns the health of each exporter remembered. It holds up the
+// receive path for as long as it takes to copy the counters.
+func (c *Collector) Exporters() []ExporterHealth {
+	var all []ExporterHealth
+	for _, w := range c.decoders {
+		w.mu.Lock()
+		w.decoder.Exporters(func(a netip.Addr, e decode.Exporter) bool {
+			all = append(all, ExporterHealth{Source: a, Exporter: e})
+			return true
+		})
+		w.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b ExporterHealth) int { return a.Source.Compare(b.Source) })
+	c.dropMu.Lock()
+	defer c.dropMu.Unlock()
+	for i := range all {
+		if i == 0 || all[i].Source != all[i-1].Source { // once, should two sockets know it
+			all[i].Dropped = c.dropped[all[i].Source]
+		}
+	}
+	return all
+}
 
 // KernelDrops counts datagrams that the kernel dropped.
 func (c *Collector) KernelDrops() uint64 { return c.kernelDrops.Load() }

@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		sendForEver(dir)
 		return
 	}
+	if dir := os.Getenv("WEIR_TEST_COLLECTOR"); dir != "" {
+		collectForEver(dir)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -25,7 +25,7 @@ type socket struct {
 	stopping atomic.Bool
 	granted  int // octets of receive buffer
 	drops    *atomic.Uint64
-	seen     uint32 // the kernel's own count of drops
+	seen     atomic.Uint32 // the kernel's own count of drops, as far as it is counted
 }
 
 // listen opens n sockets on one address. The kernel spreads exporters over
@@ -93,9 +93,10 @@ func (s *socket) drain(handle func([]byte, netip.Addr, int64), after func()) err
 		n, err := s.reader.read(s.raw, false)
 		s.deliver(n, handle, after)
 		if n == 0 || err != nil {
-			return nil
+			break
 		}
 	}
+	s.poll()
 	return nil
 }
 
@@ -107,14 +108,35 @@ func (s *socket) deliver(n int, handle func([]byte, netip.Addr, int64), after fu
 	for i := range n {
 		b, source, drops, counted := s.reader.datagram(i)
 		if counted {
-			s.drops.Add(uint64(drops - s.seen)) // a counter of 32 bits that wraps
-			s.seen = drops
+			s.dropped(drops)
 		}
 		if source.IsValid() {
 			handle(b, source, now)
 		}
 	}
 	after()
+}
+
+// dropped accounts the kernel's count, of 32 bits that wrap.
+func (s *socket) dropped(now uint32) {
+	for {
+		old := s.seen.Load()
+		if int32(now-old) <= 0 {
+			return
+		}
+		if s.seen.CompareAndSwap(old, now) {
+			s.drops.Add(uint64(now - old))
+			return
+		}
+	}
+}
+
+// poll asks for the kernel's count: with datagrams it comes only when there
+// is another one after the loss.
+func (s *socket) poll() {
+	if n, ok := kernelDrops(s.raw); ok {
+		s.dropped(n)
+	}
 }
 
 // stop makes run take what is there and return.

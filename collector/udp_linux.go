@@ -145,6 +145,18 @@ func grantedBuffer(c syscall.RawConn) int {
 	return n / 2
 }
 
+// kernelDrops returns the socket's count of datagrams dropped (SO_MEMINFO).
+func kernelDrops(c syscall.RawConn) (n uint32, ok bool) {
+	const drops = 8 // SK_MEMINFO_DROPS
+	var info [drops + 1]uint32
+	size := uint32(unsafe.Sizeof(info))
+	c.Control(func(fd uintptr) {
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		ok = errno == 0 && uintptr(size) == unsafe.Sizeof(info)
+	})
+	return info[drops], ok
+}
+
 // spreadBySource gives the sockets of a port a program that picks one by the
 // source address alone (classic BPF: no privilege needed). The kernel's own
 // choice takes the source port too.

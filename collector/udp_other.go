@@ -54,6 +54,8 @@ func (r *batchReader) datagram(int) ([]byte, netip.Addr, uint32, bool) {
 
 func prepare(syscall.RawConn, bool, int) error { return nil }
 
+func kernelDrops(syscall.RawConn) (uint32, bool) { return 0, false }
+
 func grantedBuffer(syscall.RawConn) int { return 0 }
 
 func spreadBySource(syscall.RawConn, int) error {
