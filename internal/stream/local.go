@@ -1,7 +1,10 @@
 package stream
 
 import (
+	"fmt"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/weir-flow/weir/schemas"
 )
@@ -56,4 +59,24 @@ func (l *Local) Push(key, value []byte) error {
 	}
 	l.told = l.task.wm.Current
 	return l.tick(schemas.Tick{Upstreams: []schemas.Upstream{{Id: l.name + "/0", Of: 1, Time: l.told}}})
+}
+
+// Replay gives the log of one input partition to a fresh task, and what it puts
+// out to out, in order: what the partition's task must have committed, whatever
+// became of the processes that ran it. log holds the records and ticks of the
+// partition as they are committed, from its beginning, with their offsets.
+func Replay(stage Stage, partition int32, partitions int, log []*kgo.Record, out func(Output) error) error {
+	t := newTask(stage.Name, stage.Input, partition, partitions, stage.New(), stallOf(stage.MaxStall), newMetrics(discard{}, stage.Name).task(partition))
+	for _, r := range log {
+		if err := t.apply(r.Offset, r.Key, r.Value); err != nil {
+			return fmt.Errorf("offset %d: %w", r.Offset, err)
+		}
+		for _, o := range t.due(r.Offset + 1) {
+			if err := out(o.Output); err != nil {
+				return err
+			}
+		}
+		t.committed(r.Offset + 1)
+	}
+	return nil
 }

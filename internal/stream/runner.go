@@ -44,6 +44,10 @@ type Dependencies struct {
 	// logging and Weir's partitioner. member tells the client that holds the
 	// membership, whose metrics are worth showing, from short-lived ones.
 	Options func(member bool) []kgo.Opt
+	// ForceAbort is for tests: it is asked before each step of a transaction
+	// ("after-produce", "before-ticks", "before-commit"), and true aborts it
+	// there. Nil: never.
+	ForceAbort func(step string) bool
 }
 
 // Runner runs a stage: it takes its share of the input's partitions in a
@@ -59,9 +63,6 @@ type Runner struct {
 	done   chan struct{} // closed when the loop has ended
 	cancel context.CancelFunc
 	status *status
-
-	// forceAbort, in tests, is asked before each step of a transaction.
-	forceAbort func(step string) bool
 }
 
 // NewRunner returns an inert runner.

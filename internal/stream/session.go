@@ -663,7 +663,7 @@ func cmpInt64(a, b int64) int {
 }
 
 func (s *session) forced(step string) bool {
-	return s.r.forceAbort != nil && s.r.forceAbort(step)
+	return s.r.deps.ForceAbort != nil && s.r.deps.ForceAbort(step)
 }
 
 // finish commits what was applied, with all state that is not saved.
