@@ -47,15 +47,11 @@ func EnricherStage(cfg Config, e *enricher.Enricher) stream.Stage {
 
 // DetectorStages are the two stages from enriched flows to alerts.
 func DetectorStages(cfg Config, d *detector.Detector) (first, merge stream.Stage) {
-	first = stream.Stage{
-		Name: kafka.StageDetector, Input: kafka.TopicEnriched, Ticks: []string{kafka.TopicMerge}, Outputs: []string{kafka.TopicAlerts},
-		MaxStall: cfg.Stream.MaxStall, New: d.NewProcessor,
+	stages := d.Stages()
+	for i := range stages {
+		stages[i].MaxStall = cfg.Stream.MaxStall
 	}
-	merge = stream.Stage{
-		Name: kafka.StageMerge, Input: kafka.TopicMerge, Outputs: []string{kafka.TopicAlerts},
-		MaxStall: cfg.Stream.MaxStall, New: d.NewMergeProcessor,
-	}
-	return first, merge
+	return stages[0], stages[1]
 }
 
 func buildCollector(cfg Config, o Options) ([]lifecycle.Component, error) {
