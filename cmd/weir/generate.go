@@ -14,11 +14,12 @@ import (
 
 	"github.com/weir-flow/weir/generator"
 	"github.com/weir-flow/weir/internal/capture"
+	"github.com/weir-flow/weir/pipeline/demo"
 )
 
 func (a *app) generateCommand() *cobra.Command {
 	cfg := generator.DefaultConfig()
-	var to, file, truth, start string
+	var to, file, truth, start, site string
 	var speed, rate float64
 	var scenarios, benign bool
 	c := &cobra.Command{
@@ -34,6 +35,11 @@ The same seed, duration and rates give the same traffic. --truth writes what
 happens in it, attacks and near misses, as NDJSON: what a detector should find,
 and what it should not.
 
+--site writes what the enterprise knows of itself (its inventory, with the
+registered scanners and mail servers, a geolocation database, a list of Tor
+relays) and a configuration that names it: without it a scanner is a scanner,
+registered or not.
+
 At --speed 1 it plays in real time. At any other speed let the collector take
 its time from the exports (collector.stream_time=export), so that windows keep
 their length. --speed 0 does not wait; --rate then keeps it from overrunning the
@@ -42,6 +48,7 @@ collector's socket buffer.`,
 			"weir generate --to 127.0.0.1:2055                       # real time, until stopped or done",
 			"weir generate --to 127.0.0.1:2055 --speed 720           # six hours in half a minute",
 			"weir generate --pcap day.pcap --duration 24h --seed 7 --truth truth.ndjson",
+			"weir generate --pcap day.pcap --site site && weir analyze -c site/weir.yaml day.pcap",
 			"weir generate --to 127.0.0.1:2055 --benign --speed 0 --flow-rate 500 --rate 20000",
 			"weir generate --scenarios                               # the attacks there are",
 		),
@@ -75,6 +82,13 @@ collector's socket buffer.`,
 			if err := a.writeTruth(truth, g); err != nil {
 				return err
 			}
+			if site != "" {
+				path, err := demo.WriteSite(site, cfg.Start)
+				if err != nil {
+					return fmt.Errorf("--site: %w", err)
+				}
+				fmt.Fprintf(a.err, "the site's configuration is %s\n", path)
+			}
 			err = a.play(cmd.Context(), g, to, file, speed, rate)
 			s := g.Stats()
 			fmt.Fprintf(a.err, "%d flow records of %d conversations in %d datagrams of %d exporters\n", s.Records, s.Conversations, s.Datagrams, len(s.Exporters))
@@ -89,6 +103,7 @@ collector's socket buffer.`,
 	f.StringVar(&to, "to", "", "send to the collector at `HOST:PORT` over UDP")
 	f.StringVar(&file, "pcap", "", "write to a capture `FILE` instead; - is standard output")
 	f.StringVar(&truth, "truth", "", "write what happens in the traffic as NDJSON to `FILE`; - is standard output")
+	f.StringVar(&site, "site", "", "write the enterprise's inventory, geolocation and intelligence, and a configuration that names them, to `DIR`")
 	f.Uint64Var(&cfg.Seed, "seed", 0, "the same `NUMBER` gives the same traffic (default random, and printed)")
 	f.StringVar(&start, "start", "", "first moment of the generated `TIME`, RFC 3339 (default: so that it ends when the run does)")
 	f.DurationVar(&cfg.Duration, "duration", cfg.Duration, "generated time")

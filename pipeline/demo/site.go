@@ -46,6 +46,41 @@ func WriteWorld(dir string, now time.Time, c *enricher.Config) error {
 	return nil
 }
 
+// WriteSite writes the site of the generated enterprise to dir, and beside it a
+// configuration, weir.yaml, that knows it and takes its time from the exports.
+// It returns the path of the configuration.
+func WriteSite(dir string, now time.Time) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	var c enricher.Config
+	if err := WriteWorld(dir, now, &c); err != nil {
+		return "", err
+	}
+	feeds := []map[string]any{}
+	for _, f := range c.Intel.Feeds {
+		feeds = append(feeds, map[string]any{"name": f.Name, "file": f.File, "format": f.Format, "category": f.Category, "confidence": f.Confidence, "tlp": f.TLP})
+	}
+	b, err := yaml.Marshal(map[string]any{
+		"collector": map[string]any{"stream_time": "export"},
+		"enricher": map[string]any{
+			"geo":    map[string]any{"databases": c.Geo.Databases},
+			"assets": map[string]any{"files": c.Assets.Files},
+			"intel":  map[string]any{"feeds": feeds},
+		},
+	})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "weir.yaml")
+	head := "# What the generated enterprise knows of itself; written by weir generate --site.\n"
+	return path, os.WriteFile(path, append([]byte(head), b...), 0o644)
+}
+
 // asset is an entry of the inventory as the enricher reads it.
 type asset struct {
 	Address     string   `yaml:"address"`
