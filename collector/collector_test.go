@@ -197,7 +197,7 @@ func TestStdout(t *testing.T) {
 		}
 		kinds[m["kind"].(string)]++
 		if m["kind"] == "options" {
-			if m["samplingInterval"] != nil && m["samplingInterval"] != float64(100) {
+			if m["samplingInterval"] != float64(100) {
 				t.Errorf("options: %s", l)
 			}
 			if _, has := m["octetDeltaCount"]; has {

@@ -116,7 +116,7 @@ func (d *Decoder) dataSet(t *template, b []byte, offset int) {
 		b = rest
 		d.records++
 		if t.options {
-			d.applyOptions()
+			d.applyOptions(r)
 			d.event(KindOptions)
 		} else {
 			d.finish(t.notes, r)

@@ -72,13 +72,15 @@ func (d *Decoder) noteOption(o *op, v []byte, x *optionValue) {
 	}
 }
 
-// applyOptions remembers what an options record says.
-func (d *Decoder) applyOptions() {
+// applyOptions remembers what an options record says, and puts the sampling
+// it amounts to in the fields of its event.
+func (d *Decoder) applyOptions(r *schemas.FlowRecord) {
 	x := &d.option
 	e, dom := d.exporter, d.domain
 	cap := d.cfg.Limits.Names
 	if n, ok := x.s.intervalOf(x.plain); ok {
 		v := sampling{interval: n, algorithm: x.algorithm}
+		r.SamplingInterval, r.SamplingAlgorithm = n, x.algorithm
 		t := &dom.sampling
 		switch {
 		case x.s.seen&sawSampler != 0:

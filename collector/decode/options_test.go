@@ -57,6 +57,7 @@ func TestV9OptionsBySampler(t *testing.T) {
 	equal(t, "sampler 3", [2]int64{h.flows[1].SamplingInterval, int64(h.flows[1].SamplingAlgorithm)}, [2]int64{128, 2})
 	equal(t, "options are no flows", h.kinds[0], KindOptions)
 	equal(t, "scope", extra(&h.events[0], "scopeSystem"), "1")
+	equal(t, "what it amounts to", h.events[0].SamplingInterval, 128)
 	equal(t, "interval in the event", extra(&h.events[0], "samplerRandomInterval"), "128")
 }
 
