@@ -131,6 +131,7 @@ func (s *life) judge(c *stream.Context, p *program, e *entry, sc *scope, holds b
 	case a.closed:
 		rise := severity > a.severity
 		a.closed, a.last = false, max(a.last, t)
+		a.observed, a.evidence = nil, nil // its height begins anew
 		if p.stage == populated {
 			a.count += hits // those before were counted when they were sent
 		} else {
@@ -156,17 +157,23 @@ func (s *life) judge(c *stream.Context, p *program, e *entry, sc *scope, holds b
 	}
 }
 
-// capture keeps what the aggregates show, for as long as they do.
+// capture keeps what the aggregates show, unless they have shown more before:
+// an alert says what happened at its height, also when it is closed long after.
+// The first measure is what it goes by.
 func capture(p *program, e *entry) {
 	a := e.alert
+	var observed []float64
+	var found []evidence
 	switch {
 	case e.observed != nil:
-		a.observed = append(a.observed[:0], e.observed...)
-		a.evidence = e.evidence
+		observed, found = append(observed, e.observed...), e.evidence
 	case e.cells != nil:
-		a.observed = observe(a.observed[:0], p, e.cells)
-		a.evidence = gather(p, e.cells)
+		observed, found = observe(nil, p, e.cells), gather(p, e.cells)
 	}
+	if len(observed) == 0 || len(a.observed) > 0 && observed[0] < a.observed[0] {
+		return
+	}
+	a.observed, a.evidence = observed, found
 }
 
 func observe(dst []float64, p *program, cells []cell) []float64 {
