@@ -92,7 +92,7 @@ func (r *Runner) session(ctx context.Context) error {
 	if err := s.describe(ctx); err != nil {
 		return err
 	}
-	if err := s.join(); err != nil {
+	if err := s.join(ctx); err != nil {
 		return err
 	}
 	// A static member does not leave: its partitions wait for its restart.
@@ -145,7 +145,7 @@ func (s *session) describe(ctx context.Context) error {
 
 // join makes the group's client. Transaction and session timeouts bound what
 // a kill costs: nobody waits longer for a dead member or its transaction.
-func (s *session) join() error {
+func (s *session) join(ctx context.Context) error {
 	d := s.r.deps
 	group := d.Prefix + s.r.stage.Name
 	opts := append(d.Options(true),
@@ -178,6 +178,15 @@ func (s *session) join() error {
 	gts, err := kgo.NewGroupTransactSession(opts...)
 	if err != nil {
 		return err
+	}
+	// One that was killed may have left a transaction open, and the group does
+	// not tell its offsets before that has ended. Taking over the transactional
+	// id ends it now; the first produce would, but waits for the offsets.
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, _, err := gts.Client().ProducerID(ctx); err != nil {
+		gts.Close()
+		return fmt.Errorf("take over the transactional id: %w", err)
 	}
 	s.gts = gts
 	s.admin = kadm.NewClient(gts.Client())

@@ -1,6 +1,16 @@
 package bed
 
-import "net/http"
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/weir-flow/weir/indexer/ecs"
+	"github.com/weir-flow/weir/pipeline"
+	"github.com/weir-flow/weir/schemas"
+)
 
 // Documents returns the ids of all documents of a data stream ("flow",
 // "alert"), and how often each is there.
@@ -33,6 +43,66 @@ func (b *Bed) Documents(stream string) map[string]int {
 	}
 	if err != nil {
 		b.t.Fatal(err)
+	}
+	return ids
+}
+
+// Exactly demands that what is there, and how often, is what is wanted, each
+// once.
+func Exactly(t *testing.T, what string, got map[string]int, want []string) {
+	t.Helper()
+	told := 0
+	tell := func(format string, args ...any) {
+		if told++; told <= 5 {
+			t.Errorf(what+": "+format, args...)
+		}
+	}
+	seen := map[string]bool{}
+	for _, id := range want {
+		if seen[id] {
+			tell("%s is wanted twice", id)
+		}
+		seen[id] = true
+		if got[id] != 1 {
+			tell("%s is there %d times (-got, +want)\n- %d\n+ 1", id, got[id], got[id])
+		}
+	}
+	for id, n := range got {
+		if !seen[id] {
+			tell("%s is there %d times and not wanted", id, n)
+		}
+	}
+	if len(got) != len(want) || told > 5 {
+		t.Errorf("%s (-got, +want)\n- %d\n+ %d; %d differences", what, len(got), len(want), told)
+	}
+	if len(want) == 0 {
+		t.Errorf("%s: none", what)
+	}
+}
+
+// FlowIDs are the ids that the documents of enriched flows must have.
+func FlowIDs(t *testing.T, rs []*kgo.Record) (ids []string) {
+	t.Helper()
+	for _, r := range rs {
+		var f schemas.EnrichedFlow
+		if err := f.Unmarshal(r.Value); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, string(ecs.AppendID(nil, ecs.DocumentID(&f))))
+	}
+	return ids
+}
+
+// AlertIDs are the ids that the documents of alerts must have: the alert's and
+// the number of the revision.
+func AlertIDs(t *testing.T, rs []*kgo.Record) (ids []string) {
+	t.Helper()
+	for _, r := range rs {
+		a, err := pipeline.ParseAlert(r.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, fmt.Sprintf("%s-%d", a.Event.ID, a.Weir.Alert.Revision))
 	}
 	return ids
 }

@@ -29,6 +29,7 @@ type Process struct {
 	cmd     *exec.Cmd
 	address string // of its telemetry
 	log     string
+	logged  int64 // octets of log before this process
 	exited  chan struct{}
 	err     error // of Wait; valid once exited is closed
 }
@@ -42,6 +43,9 @@ func (b *Bed) Start(role pipeline.Role) *Process {
 		b.t.Fatal(err)
 	}
 	defer out.Close()
+	if info, err := out.Stat(); err == nil {
+		p.logged = info.Size()
+	}
 	p.cmd = exec.Command(Binary(b.t), string(role), "-c", b.file, "--set", "telemetry.listen="+p.address, "--log-format", "text")
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	confine(p.cmd)
@@ -119,6 +123,7 @@ func (p *Process) Tail() string {
 		return err.Error()
 	}
 	const most = 4 << 10
+	text = text[min(p.logged, int64(len(text))):]
 	return string(text[max(0, len(text)-most):])
 }
 

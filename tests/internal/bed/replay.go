@@ -1,7 +1,6 @@
 package bed
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -177,19 +176,6 @@ func text(value []byte) string {
 
 // IsData tells records from ticks.
 func IsData(r *kgo.Record) bool { return !schemas.IsTick(r.Value) }
-
-// FlowsOf decodes enriched flows; each record keeps its bytes.
-func FlowsOf(t *testing.T, rs []*kgo.Record) []*schemas.EnrichedFlow {
-	t.Helper()
-	flows := make([]*schemas.EnrichedFlow, len(rs))
-	for i, r := range rs {
-		flows[i] = &schemas.EnrichedFlow{}
-		if err := flows[i].Unmarshal(bytes.Clone(r.Value)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return flows
-}
 
 // Verdict holds alerts to the truth: every attack is found, and nothing else.
 func Verdict(t *testing.T, truth []generator.Event, alerts []*kgo.Record) {
