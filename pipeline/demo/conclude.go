@@ -40,7 +40,7 @@ func (d *run) conclude(ctx context.Context, failed <-chan error) error {
 		fmt.Fprintf(out, "not in the truth: %s of %s: %s\n", a.Rule.ID, a.Weir.Alert.Entity, a.Event.Reason)
 	}
 	addsUp := d.ledger(ctx)
-	d.pointers(ctx)
+	d.pointers()
 	fmt.Fprintf(out, "\nplayed in %.1fs, all done after %.1fs, first alert in Kafka after %.1fs", d.played.Seconds(), d.taken.Seconds(), d.firstAlert.Seconds())
 	if d.firstIndexed > 0 {
 		fmt.Fprintf(out, ", in Elasticsearch after %.1fs", d.firstIndexed.Seconds())
@@ -113,8 +113,8 @@ func (d *run) ledger(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// pointers prints queries to go on with, and asks the first of them.
-func (d *run) pointers(context.Context) {
+// pointers prints queries to go on with.
+func (d *run) pointers() {
 	if d.servers.elastic == "" {
 		return
 	}
@@ -127,7 +127,7 @@ func (d *run) pointers(context.Context) {
 	for _, q := range []string{
 		"logs-weir.alert-" + ns + "/_search?q=event.kind:alert&sort=@timestamp&_source=@timestamp,rule.id,weir.alert.entity,event.reason",
 		"logs-weir.flow-" + ns + "/_search?q=destination.port:445+AND+weir.state:syn_only&size=5",
-		"logs-weir.flow-" + ns + "/_count?q=tags:*",
+		"logs-weir.flow-" + ns + "/_search?q=destination.port:25+AND+network.direction:outbound&size=5&_source=source.ip,destination.ip,destination.as,network.bytes",
 	} {
 		fmt.Fprintf(d.o.Out, "  curl -s '%s/%s'\n", strings.TrimRight(url, "/"), q)
 	}
