@@ -117,7 +117,6 @@ func (s *session) recoverTask(ctx context.Context, partition int32, committed in
 	if err := s.replay(ctx, t, committed); err != nil {
 		return nil, err
 	}
-	t.skip = nil
 	return t, nil
 }
 
@@ -184,8 +183,7 @@ func (s *session) replay(ctx context.Context, t *task, committed int64) error {
 			return err
 		}
 	}
-	// Control records may stand between the last record and what was committed.
-	t.position = committed
+	t.caughtUp(committed)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -207,13 +208,22 @@ func (t *task) load(s *snapshots) error {
 		if err != nil {
 			return err
 		}
-		if err := t.proc.LoadState(group, state); err != nil {
+		if err := t.loadState(group, state); err != nil {
 			return fmt.Errorf("key group %d of partition %d: %w", group, t.partition, err)
 		}
 		i := t.index(group)
 		t.skip[i] = g.offset
-		t.timers.set(i, t.proc.NextTimer(group))
+		t.asleep = append(t.asleep, i)
 	}
+	slices.SortFunc(t.asleep, func(a, b int) int { return cmpInt64(t.skip[b], t.skip[a]) })
+	t.wake(t.position)
 	t.marks = append(t.marks[:0], m)
 	return nil
+}
+
+// loadState keeps a processor that panics on the bytes of a snapshot from
+// taking the process with it.
+func (t *task) loadState(group int, state []byte) (err error) {
+	defer recovered(&err)
+	return t.proc.LoadState(group, state)
 }

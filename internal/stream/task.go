@@ -42,6 +42,10 @@ type task struct {
 	// skip is, by index, the offset below which a recovering task ignores
 	// records, because the group's snapshot holds them. Nil when not recovering.
 	skip []int64
+	// asleep are the indices whose snapshot lies ahead of a recovering task,
+	// the nearest last: until the input gets there they have no timers, or a
+	// tick that came before the snapshot would fire them.
+	asleep []int
 
 	// pending are the outputs since the last commit in the order they came
 	// about; the first sent of them are in the open transaction.
@@ -106,6 +110,7 @@ func (t *task) apply(offset int64, key, value []byte) error {
 		return nil
 	}
 	t.ctx.Offset = offset
+	t.wake(offset)
 	t.position = offset + 1
 	t.promised = t.wm.Current
 	if schemas.IsTick(value) {
@@ -166,8 +171,16 @@ func (t *task) tick(value []byte) error {
 		}
 		// A delayed record may have set a timer that lies in the past.
 		t.ctx.Group, t.ctx.Watermark = t.group(i), max(at, t.promised)
-		t.advance()
+		failed := t.advance()
 		t.touch(i, t.ctx.Offset)
+		if failed != nil && t.timers.at[i] <= at {
+			// It would come again for ever, also after a restart: the group
+			// pays for it, here and in every replay.
+			if err := t.proc.LoadState(t.ctx.Group, nil); err != nil {
+				return fmt.Errorf("%s: empty key group %d after a panic: %w", t.stage, t.ctx.Group, err)
+			}
+			t.touch(i, t.ctx.Offset)
+		}
 		if next := t.timers.at[i]; next <= at {
 			return fmt.Errorf("%s: timer of key group %d stays at %d after it fired", t.stage, t.ctx.Group, next)
 		}
@@ -202,8 +215,8 @@ func (t *task) applyDecoded() (changed bool, err error) {
 	return t.proc.Apply(&t.ctx)
 }
 
-func (t *task) advance() {
-	var err error
+// advance fires the timers of a group, and reports a panic.
+func (t *task) advance() (err error) {
 	func() {
 		defer recovered(&err)
 		t.proc.Advance(&t.ctx)
@@ -212,6 +225,25 @@ func (t *task) advance() {
 		t.metrics.panics.Inc()
 		t.refuse(nil, nil, fmt.Errorf("timer of key group %d at %d: %w", t.ctx.Group, t.ctx.Watermark, err))
 	}
+	return err
+}
+
+// wake gives the groups whose snapshot was made at or before an offset their
+// timers.
+func (t *task) wake(offset int64) {
+	for n := len(t.asleep); n > 0 && t.skip[t.asleep[n-1]] <= offset; n = len(t.asleep) {
+		i := t.asleep[n-1]
+		t.asleep = t.asleep[:n-1]
+		t.timers.set(i, t.proc.NextTimer(t.group(i)))
+	}
+}
+
+// caughtUp ends a recovery at an offset: nothing is skipped from now on.
+func (t *task) caughtUp(offset int64) {
+	// Control records may stand between the last record and what was committed.
+	t.position = offset
+	t.wake(math.MaxInt64)
+	t.skip, t.asleep = nil, nil
 }
 
 func recovered(err *error) {
@@ -260,12 +292,13 @@ func (t *task) refuse(key, value []byte, reason error) {
 	}
 	t.metrics.refused.Inc()
 	key, value = key[:min(len(key), 1<<10)], value[:min(len(value), maxOutput-2<<10)]
+	why := reason.Error()
 	source := t.topic + "-" + strconv.Itoa(int(t.partition)) + "-" + strconv.FormatInt(t.ctx.Offset, 10)
 	t.emit(Output{
 		Topic: kafka.TopicDeadLetter, Key: []byte(source), Value: value,
 		Headers: []kgo.RecordHeader{
 			{Key: "stage", Value: []byte(t.stage)},
-			{Key: "reason", Value: []byte(reason.Error())},
+			{Key: "reason", Value: []byte(why[:min(len(why), 1<<10)])},
 			{Key: "source", Value: []byte(source)},
 			{Key: "key", Value: key},
 		},
@@ -295,8 +328,20 @@ func (t *task) minDirty() int64 {
 	return low
 }
 
+// maxMarks bounds the marks of a task. With more, every other one goes: a
+// recovery then starts a little earlier.
+const maxMarks = 256
+
 // remember adds a mark at the position.
 func (t *task) remember() {
+	if len(t.marks) >= maxMarks {
+		kept := t.marks[:0]
+		for i := 0; i < len(t.marks); i += 2 {
+			kept = append(kept, t.marks[i])
+		}
+		clear(t.marks[len(kept):])
+		t.marks = kept
+	}
 	if n := len(t.marks); n > 0 && t.marks[n-1].Offset == t.position {
 		return
 	}

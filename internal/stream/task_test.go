@@ -64,7 +64,12 @@ func outputs(t *task) (out []string) {
 
 func runAll(t *testing.T, log []toyInput) []string {
 	t.Helper()
-	task := newToyTask(newToy())
+	return runProcessor(t, newToy(), log)
+}
+
+func runProcessor(t *testing.T, p Processor, log []toyInput) []string {
+	t.Helper()
+	task := newToyTask(p)
 	var out []string
 	for i, in := range log {
 		if err := task.apply(int64(i), in.key, in.value); err != nil {
@@ -148,6 +153,30 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// A timer that cannot fire costs its key group's state, not the stage: it
+// would come again after every restart.
+func TestPoisonTimer(t *testing.T) {
+	task := newToyTask(newToy())
+	for i, in := range []toyInput{
+		{[]byte("panic in advance"), toyRecord("c", 1, 1, 1000)},
+		{[]byte("a"), toyRecord("c", 1, 2, 1000)},
+		{nil, (&schemas.Tick{Upstreams: []schemas.Upstream{{Id: "c", Time: 9000}}}).Append(nil)},
+		{[]byte("panic in advance"), toyRecord("c", 1, 3, 9000)},
+	} {
+		if err := task.apply(int64(i), in.key, in.value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var topics []string
+	for _, o := range task.due(task.position) {
+		topics = append(topics, o.Topic)
+	}
+	slices.Sort(topics)
+	if want := []string{kafka.TopicAlerts, kafka.TopicDeadLetter}; !slices.Equal(topics, want) {
+		t.Errorf("outputs (-got, +want)\n- %q\n+ %q", topics, want)
+	}
+}
+
 func TestOutputsDoNotDependOnTickSpacing(t *testing.T) {
 	for seed := range uint64(20) {
 		// Records never come late here, so even the early outputs agree.
@@ -166,8 +195,28 @@ func TestOutputsDoNotDependOnTickSpacing(t *testing.T) {
 // snapshots taken at different offsets for each group, and compares all that
 // is put out from there, and the state at the end.
 func TestRecovery(t *testing.T) {
-	log := toyLog(3, 300, 5)
-	want := runAll(t, log)
+	t.Run("in order", func(t *testing.T) { testRecovery(t, toyLog(3, 300, 5), newToy) })
+	t.Run("timers in the past", func(t *testing.T) {
+		testRecovery(t, withLate(toyLog(5, 200, 5)), func() Processor { return &toy{keepLate: true} })
+	})
+}
+
+// withLate puts a record of long ago behind every other tick.
+func withLate(log []toyInput) (out []toyInput) {
+	ticks := 0
+	for _, in := range log {
+		out = append(out, in)
+		if schemas.IsTick(in.value) {
+			if ticks++; ticks%2 == 0 {
+				out = append(out, toyInput{fmt.Appendf(nil, "late-%d", ticks%7), toyRecord("", 0, 0, 1_000_000)})
+			}
+		}
+	}
+	return out
+}
+
+func testRecovery(t *testing.T, log []toyInput, newToy func() Processor) {
+	want := runProcessor(t, newToy(), log)
 	for stop := 1; stop < len(log); stop += 3 {
 		rnd := rand.New(rand.NewPCG(uint64(stop), 2))
 		var stored snapshots
@@ -211,7 +260,8 @@ func TestRecovery(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		second.ctx.emit, second.skip = second.emit, nil
+		second.caughtUp(int64(stop))
+		second.ctx.emit = second.emit
 		if n := len(second.pending); n != 0 {
 			t.Fatalf("stop %d: %d outputs while recovering", stop, n)
 		}
@@ -300,6 +350,8 @@ func TestWatermark(t *testing.T) {
 			[][]up{{{Id: "a", Time: 10}, {Id: "b", Time: 10}}, {{Id: "a", Time: 111}}, {{Id: "b", Time: 100}}, {{Id: "b", Time: 111}}, {{Id: "a", Time: 150}}},
 			[]int64{10, 111, 111, 111, 111}},
 		{"one that leaves is not waited for", [][]up{{{Id: "a", Time: 10}, {Id: "b", Time: 10}}, {{Id: "b", Time: 20, Left: true}}, {{Id: "a", Time: 60}}}, []int64{10, 10, 60}},
+		{"one that has left does not lead: the last one is never left out",
+			[][]up{{{Id: "a", Time: 10}, {Id: "b", Time: 10}}, {{Id: "b", Time: 500, Left: true}}, {{Id: "a", Time: 60}}}, []int64{10, 10, 60}},
 		{"when all have left the last word counts", [][]up{{{Id: "a", Time: 10, Left: true}}}, []int64{10}},
 		{"tasks of a stage that were not heard are waited for", [][]up{{{Id: "s/0", Of: 2, Time: 10}}, {{Id: "s/0", Of: 2, Time: 50}}, {{Id: "s/1", Of: 2, Time: 40}}}, []int64{noWatermark, noWatermark, 40}},
 		{"but not for ever", [][]up{{{Id: "s/0", Of: 2, Time: 10}}, {{Id: "s/0", Of: 2, Time: 111}}}, []int64{noWatermark, 111}},

@@ -18,6 +18,9 @@ type toy struct {
 	// of the record decoded last
 	key  string
 	time int64
+	// keepLate counts records of windows that are closed too: their timers
+	// lie in the past.
+	keepLate bool
 }
 
 const toyWindow = 1000
@@ -71,7 +74,7 @@ func (p *toy) Apply(c *Context) (bool, error) {
 		p.groups[c.Group] = g
 	}
 	end := p.time - p.time%toyWindow + toyWindow
-	if end <= c.Watermark {
+	if end <= c.Watermark && !p.keepLate {
 		return false, nil // its window is closed
 	}
 	less := func(w toyCount) bool { return w.end > end || w.end == end && w.key >= p.key }
@@ -97,6 +100,9 @@ func (p *toy) Advance(c *Context) {
 	g := p.groups[c.Group]
 	for len(g.windows) > 0 && g.windows[0].end <= c.Watermark {
 		w := g.windows[0]
+		if w.key == "panic in advance" {
+			panic("as asked")
+		}
 		g.windows = g.windows[1:]
 		p.put(c, fmt.Sprintf("closed at %d", w.count), w.key, w.end, c.Watermark)
 	}

@@ -62,11 +62,14 @@ func (w *watermarks) apply(t *schemas.Tick) (out int) {
 	for i := range t.Upstreams {
 		w.hear(&t.Upstreams[i])
 	}
+	// One that has left promises for itself alone, and as far ahead as it
+	// likes: it does not lead, unless nobody else is there.
+	allLeft := !slices.ContainsFunc(w.Upstreams, func(u upstream) bool { return !u.Left })
 	lead := noWatermark
-	allLeft := true
 	for i := range w.Upstreams {
-		lead = max(lead, w.Upstreams[i].Time)
-		allLeft = allLeft && w.Upstreams[i].Left
+		if allLeft || !w.Upstreams[i].Left {
+			lead = max(lead, w.Upstreams[i].Time)
+		}
 	}
 	low := lead // of those waited for; where all have left, the last word counts
 	for i := range w.Upstreams {
