@@ -26,7 +26,8 @@ type session struct {
 	r          *Runner
 	gts        *kgo.GroupTransactSession
 	admin      *kadm.Client
-	input      string // topics with prefix
+	joined     chan struct{} // closed when gts and admin are there: callbacks may come before
+	input      string        // topics with prefix
 	state      string
 	topicID    string
 	partitions int
@@ -86,7 +87,7 @@ type event struct {
 func (r *Runner) session(ctx context.Context) error {
 	s := &session{
 		r: r, tasks: map[int32]*running{}, restoring: map[int32]context.CancelFunc{},
-		restored: make(chan restoredTask), slots: make(chan struct{}, 4), tickTo: map[string]int{},
+		joined: make(chan struct{}), restored: make(chan restoredTask), slots: make(chan struct{}, 4), tickTo: map[string]int{},
 		input: r.deps.Prefix + r.stage.Input, state: r.deps.Prefix + kafka.StateTopic(r.stage.Name),
 	}
 	if err := s.describe(ctx); err != nil {
@@ -190,6 +191,7 @@ func (s *session) join(ctx context.Context) error {
 	}
 	s.gts = gts
 	s.admin = kadm.NewClient(gts.Client())
+	close(s.joined)
 	return nil
 }
 
@@ -210,6 +212,11 @@ func (s *session) onAssigned(_ context.Context, cl *kgo.Client, m map[string][]i
 // committed gets its first offset as a number: the client rewinds after an
 // abort only to offsets that it knows.
 func (s *session) onOffsets(ctx context.Context, m map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	select {
+	case <-s.joined:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	e := event{assigned: map[int32]int64{}}
 	for p, o := range m[s.input] {
 		at := o.EpochOffset().Offset
@@ -621,7 +628,7 @@ func (s *session) produceState(ctx context.Context, touched []*running, final bo
 			}
 			t.remember()
 		}
-		record := taskRecord{TopicID: s.topicID, Partitions: s.partitions, Committed: t.consumed, Replay: t.replayFrom(t.consumed)}
+		record := taskRecord{TopicID: s.topicID, Partitions: s.partitions, Committed: t.consumed, Replay: t.replayFrom(t.consumed), Since: t.since}
 		put(t, []byte(taskKey), record.marshal())
 	}
 	return saved

@@ -78,8 +78,14 @@ func (p *Process) Ready() *Process {
 	p.t.Helper()
 	p.bed.Eventually(string(p.Role)+" is ready", time.Minute, func() error {
 		p.alive()
-		_, err := p.get("/readyz")
-		return err
+		if _, err := p.get("/readyz"); err != nil {
+			return err
+		}
+		// A collector has sockets of its own, which may open later.
+		if p.Role == pipeline.RoleCollector && !strings.Contains(p.Tail(), "msg=listening") {
+			return errors.New("it does not listen yet")
+		}
+		return nil
 	})
 	return p
 }
@@ -209,4 +215,19 @@ next:
 		sum += s.value
 	}
 	return int(sum)
+}
+
+// Totals are sums of metrics by name, for processes that are gone.
+type Totals map[string]int
+
+// Plus adds what a process has counted.
+func (t Totals) Plus(m Metrics) Totals {
+	sum := Totals{}
+	for name, n := range t {
+		sum[name] = n
+	}
+	for _, s := range m {
+		sum[s.name] += int(s.value)
+	}
+	return sum
 }
