@@ -1,0 +1,11 @@
+// Package e2e_test runs the built binary, one process a service, on real Kafka
+// and Elasticsearch, and looks at what comes out.
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/weir-flow/weir/tests/internal/bed"
+)
+
+func TestMain(m *testing.M) { bed.Main(m) }
