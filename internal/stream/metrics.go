@@ -41,7 +41,7 @@ func newMetrics(reg prometheus.Registerer, stage string) *metrics {
 		return h
 	}
 	m := &metrics{
-		records:        counter("records_total", "Input records applied, repeats and ticks excluded.", "partition"),
+		records:        counter("records_total", "Input records applied and committed, repeats and ticks excluded.", "partition"),
 		repeated:       counter("repeated_records_total", "Input records dropped because their collector had sent them before, as after a crash.", "partition"),
 		delayed:        counter("delayed_records_total", "Input records below the watermark: their upstream was left behind.", "partition"),
 		missing:        counter("missing_records_total", "Gaps in the numbering of a collector's records: lost before they came to Kafka.", "partition"),
@@ -50,7 +50,7 @@ func newMetrics(reg prometheus.Registerer, stage string) *metrics {
 		watermark:      gauge("watermark_seconds", "Watermark of the task, in seconds since the epoch of stream time."),
 		leftOut:        gauge("upstreams_left_out", "Upstreams that are not waited for because they have fallen behind."),
 		dirty:          gauge("unsaved_groups", "Key groups whose state has changed since their last snapshot."),
-		outputs:        counter("outputs_total", "Records put out.", "topic"),
+		outputs:        counter("outputs_total", "Records put out and committed.", "topic"),
 		transactions:   counter("transactions_total", "Transactions by how they ended.", "outcome"),
 		commitSeconds:  histogram("commit_seconds", "Time to end a transaction.", 0.001, 14),
 		restoreSeconds: histogram("restore_seconds", "Time to bring a task's state back.", 0.01, 14),

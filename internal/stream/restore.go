@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -15,6 +16,9 @@ type LostError struct {
 	Stage     string
 	Partition int32
 	What      string // what is gone
+	// Resume is the offset at which a task that is started anew goes on, or
+	// at the nearest one that is there. Negative: at the oldest.
+	Resume int64
 }
 
 func (e *LostError) Error() string {
@@ -39,7 +43,7 @@ func (s *session) restore(ctx context.Context, partition int32, committed int64)
 	var lost *LostError
 	if errors.As(err, &lost) && s.r.cfg.OnLost == OnLostRestart {
 		s.r.deps.Log.Error("starting a task anew, its state is lost", "stage", s.r.stage.Name, "partition", partition, "reason", lost.What)
-		t, err = s.freshTask(ctx, partition, committed)
+		t, err = s.freshTask(ctx, partition, lost.Resume)
 	}
 	if err != nil {
 		return nil, err
@@ -51,42 +55,60 @@ func (s *session) restore(ctx context.Context, partition int32, committed int64)
 }
 
 func (s *session) newTask(partition int32) *task {
-	// What a recovery replays was counted when it was applied first.
+	// Gauges of a task that recovers would show the past.
 	silent := newMetrics(discard{}, s.r.stage.Name).task(partition)
 	t := newTask(s.r.stage.Name, s.input, partition, s.partitions, s.r.stage.New(), s.r.stage.MaxStall.Milliseconds(), silent)
 	return t
 }
 
-// freshTask starts without state at committed, or at the start of the log.
-func (s *session) freshTask(ctx context.Context, partition int32, committed int64) (*task, error) {
+// freshTask starts without state at an offset, or at the nearest that the log
+// still has; negative: at its start.
+func (s *session) freshTask(ctx context.Context, partition int32, at int64) (*task, error) {
 	start, err := s.logStart(ctx, partition)
 	if err != nil {
 		return nil, err
 	}
+	end, err := s.logEnd(ctx, s.input, partition)
+	if err != nil {
+		return nil, err
+	}
 	t := s.newTask(partition)
-	t.position = max(start, committed)
+	t.position = max(start, min(at, end))
+	// Snapshots of an earlier life must not come back.
+	if t.since, err = s.logEnd(ctx, s.state, partition); err != nil {
+		return nil, err
+	}
 	t.remember()
 	return t, nil
 }
 
 func (s *session) logStart(ctx context.Context, partition int32) (int64, error) {
 	starts, err := s.admin.ListStartOffsets(ctx, s.input)
-	if err == nil {
-		err = starts.Error()
-	}
+	return lookup(starts, err, "start", s.input, partition)
+}
+
+func (s *session) logEnd(ctx context.Context, topic string, partition int32) (int64, error) {
+	ends, err := s.admin.ListEndOffsets(ctx, topic)
+	return lookup(ends, err, "end", topic, partition)
+}
+
+func lookup(offsets kadm.ListedOffsets, err error, what, topic string, partition int32) (int64, error) {
 	if err != nil {
-		return 0, fmt.Errorf("start of %s: %w", s.input, err)
+		return 0, fmt.Errorf("%s of %s: %w", what, topic, err)
 	}
-	o, ok := starts.Lookup(s.input, partition)
+	o, ok := offsets.Lookup(topic, partition)
 	if !ok {
-		return 0, fmt.Errorf("start of %s: no partition %d", s.input, partition)
+		return 0, fmt.Errorf("%s of %s: no partition %d", what, topic, partition)
+	}
+	if o.Err != nil {
+		return 0, fmt.Errorf("%s of %s, partition %d: %w", what, topic, partition, o.Err)
 	}
 	return o.Offset, nil
 }
 
 func (s *session) recoverTask(ctx context.Context, partition int32, committed int64) (*task, error) {
 	lost := func(format string, args ...any) error {
-		return &LostError{Stage: s.r.stage.Name, Partition: partition, What: fmt.Sprintf(format, args...)}
+		return &LostError{Stage: s.r.stage.Name, Partition: partition, What: fmt.Sprintf(format, args...), Resume: committed}
 	}
 	found, err := s.readState(ctx, partition, committed)
 	if errors.Is(err, errFormat) {
@@ -102,8 +124,9 @@ func (s *session) recoverTask(ctx context.Context, partition int32, committed in
 	case record == nil:
 		return nil, lost("the group stands at offset %d but %s holds no state", committed, s.state)
 	case record.TopicID != s.topicID:
-		return nil, lost("%s is not the topic its state was made from: it was deleted and made anew", s.input)
+		return nil, &LostError{Stage: s.r.stage.Name, Partition: partition, Resume: -1, What: fmt.Sprintf("%s is not the topic its state was made from: it was deleted and made anew", s.input)}
 	case committed < 0:
+		committed = record.Committed // where to go on
 		return nil, lost("%s stands at offset %d but the group's offset is gone", s.state, record.Committed)
 	case record.Committed != committed:
 		return nil, lost("the group stands at offset %d but %s at %d", committed, s.state, record.Committed)
@@ -127,31 +150,37 @@ func (s *session) recoverTask(ctx context.Context, partition int32, committed in
 func (s *session) readState(ctx context.Context, partition int32, committed int64) (*snapshots, error) {
 	found := &snapshots{}
 	var failed error
+	var failedAt int64
 	deadline := time.Now().Add(settle)
 	next := int64(0)
 	for {
 		ends, err := s.admin.ListCommittedOffsets(ctx, s.state)
-		if err == nil {
-			err = ends.Error()
-		}
+		end, err := lookup(ends, err, "end", s.state, partition)
 		if err != nil {
-			return nil, fmt.Errorf("end of %s: %w", s.state, err)
+			return nil, err
 		}
-		end, _ := ends.Lookup(s.state, partition)
-		if end.Offset > next {
-			err := s.read(ctx, s.state, partition, next, end.Offset, func(r *kgo.Record) error {
-				if err := found.add(r.Key, r.Value); err != nil && failed == nil {
-					failed = err
+		high, err := s.logEnd(ctx, s.state, partition)
+		if err != nil {
+			return nil, err
+		}
+		if end > next {
+			err := s.read(ctx, s.state, partition, next, end, func(r *kgo.Record) error {
+				if err := found.add(r.Offset, r.Key, r.Value); err != nil {
+					failed, failedAt = err, r.Offset
 				}
 				return nil
 			})
 			if err != nil {
 				return nil, err
 			}
-			next = end.Offset
+			next = end
+		}
+		if found.task != nil && failedAt < found.task.Since {
+			failed = nil // it was given up already
 		}
 		fits := found.task == nil && committed < 0 || found.task != nil && (found.task.Committed == committed || found.task.TopicID != s.topicID)
-		if failed != nil || fits || time.Now().After(deadline) {
+		// As long as a transaction is open there the verdict has to wait.
+		if failed != nil || fits || end == high && time.Now().After(deadline) {
 			return found, failed
 		}
 		select {
@@ -169,15 +198,27 @@ func (s *session) replay(ctx context.Context, t *task, committed int64) error {
 	if err != nil {
 		return err
 	}
-	if start > t.position && t.position < committed {
-		return &LostError{Stage: s.r.stage.Name, Partition: t.partition,
-			What: fmt.Sprintf("recovery needs %s from offset %d, retention has deleted all below %d", s.input, t.position, start)}
+	end, err := s.logEnd(ctx, s.input, t.partition)
+	if err != nil {
+		return err
+	}
+	lost := &LostError{Stage: s.r.stage.Name, Partition: t.partition, Resume: committed}
+	switch from := min(t.position, committed); {
+	case start > from:
+		lost.What = fmt.Sprintf("it needs %s from offset %d, retention has deleted all below %d", s.input, from, start)
+		return lost
+	case end < committed:
+		lost.What = fmt.Sprintf("it stands at offset %d but %s ends at %d: brokers have lost records", committed, s.input, end)
+		return lost
 	}
 	t.ctx.emit = nil
 	defer func() { t.ctx.emit = t.emit }()
 	if t.position < committed {
 		err := s.read(ctx, s.input, t.partition, t.position, committed, func(r *kgo.Record) error {
-			return t.apply(r.Offset, r.Key, r.Value)
+			if err := t.apply(r.Offset, r.Key, r.Value); err != nil {
+				return &brokenStageError{err}
+			}
+			return nil
 		})
 		if err != nil {
 			return err
@@ -193,6 +234,8 @@ func (s *session) replay(ctx context.Context, t *task, committed int64) error {
 func (s *session) read(ctx context.Context, topic string, partition int32, from, to int64, each func(*kgo.Record) error) error {
 	opts := append(s.r.deps.Options(false),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(from)}}),
+		// Offsets that are gone are an error: to go on elsewhere would skip.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),
 		kgo.FetchMaxWait(100*time.Millisecond),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,6 +64,9 @@ type Runner struct {
 	done   chan struct{} // closed when the loop has ended
 	cancel context.CancelFunc
 	status *status
+	// id stands in for a name that was not given. All sessions have the same,
+	// so that the next fences at once what the last left open.
+	id string
 }
 
 // NewRunner returns an inert runner.
@@ -73,6 +77,7 @@ func NewRunner(stage Stage, cfg Config, deps Dependencies) (*Runner, error) {
 	return &Runner{
 		stage: stage, cfg: cfg, deps: deps, metrics: newMetrics(deps.Registry, stage.Name),
 		stop: make(chan struct{}), done: make(chan struct{}), status: &status{},
+		id: strconv.FormatInt(time.Now().UnixNano(), 36),
 	}, nil
 }
 

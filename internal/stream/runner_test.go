@@ -51,7 +51,7 @@ func child() {
 	if err != nil {
 		panic(err)
 	}
-	err = r.Start(context.Background(), func(err error) { fmt.Println("FAILED", err); os.Exit(1) })
+	err = r.Start(context.Background(), func(err error) { fmt.Fprintln(os.Stderr, "FAILED", err); os.Exit(1) })
 	if err != nil {
 		panic(err)
 	}
@@ -88,16 +88,16 @@ type toyBed struct {
 	brokers []string
 	prefix  string
 	cl      *kgo.Client
+	// before, by partition: alerts below are those of an earlier life.
+	before map[int32]int64
+	// from is when the next feed begins, ms of stream time.
+	from int64
 }
 
 func newToyBed(t *testing.T) *toyBed {
-	b := &toyBed{t: t, brokers: testbed.SharedKafka(t), prefix: testbed.Prefix(t)}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.RecordPartitioner(kafka.Partitioner()), kgo.ProducerLinger(0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cl.Close)
-	b.cl = cl
+	b := &toyBed{t: t, from: 1_000_000, brokers: testbed.SharedKafka(t), prefix: testbed.Prefix(t)}
+	b.connect()
+	cl := b.cl
 	compact := map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}
 	for topic, cfg := range map[string]map[string]*string{
 		kafka.TopicRaw: nil, kafka.TopicEnriched: nil, kafka.TopicAlerts: nil, kafka.TopicDeadLetter: nil, kafka.StateTopic("toy"): compact,
@@ -109,12 +109,21 @@ func newToyBed(t *testing.T) *toyBed {
 	return b
 }
 
+func (b *toyBed) connect() {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.brokers...), kgo.RecordPartitioner(kafka.Partitioner()), kgo.ProducerLinger(0))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(cl.Close)
+	b.cl = cl
+}
+
 // feed produces a log of n records with ticks, in bursts: between two it
 // calls pause. The last tick closes every window.
 func (b *toyBed) feed(seed uint64, n int, pause func(i int)) {
 	b.t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 7))
-	now := int64(1_000_000)
+	now := b.from
 	var sequence [toyPartitions]int64
 	send := func(records ...*kgo.Record) {
 		if err := b.cl.ProduceSync(b.t.Context(), records...).FirstErr(); err != nil {
@@ -197,7 +206,9 @@ func (b *toyBed) compare() {
 	for deadline := time.Now().Add(90 * time.Second); ; {
 		got = got[:0]
 		for _, r := range b.dump(kafka.TopicAlerts) {
-			got = append(got, kafka.TopicAlerts+" "+string(r.Value))
+			if r.Offset >= b.before[r.Partition] {
+				got = append(got, kafka.TopicAlerts+" "+string(r.Value))
+			}
 		}
 		if len(got) >= len(want) || time.Now().After(deadline) {
 			break
@@ -278,9 +289,49 @@ func TestForcedAborts(t *testing.T) {
 	if err := r.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// What was done again counts once.
+	reg, ok := r.deps.Registry.(*prometheus.Registry)
+	if !ok {
+		t.Fatal("no registry")
+	}
+	want := map[string]float64{"weir_stream_records_total": 6000, "weir_stream_outputs_total": float64(len(b.expected()))}
+	for name, want := range want {
+		if got := sum(t, reg, name); got != want {
+			t.Errorf("%s (-got, +want)\n- %v\n+ %v", name, got, want)
+		}
+	}
 	for _, step := range []string{"after-produce", "before-ticks", "before-commit"} {
 		if steps[step] == 0 {
 			t.Errorf("no abort was forced %s: %v", step, steps)
+		}
+	}
+}
+
+// sum adds up the samples of a counter.
+func sum(t *testing.T, reg *prometheus.Registry, name string) (n float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}
+
+// A restored task whose partition the group has taken away meanwhile is not
+// put to work: that would undo the pause of the one that follows.
+func TestOutdatedTaskIsNotAdopted(t *testing.T) {
+	for _, e := range []event{{revoked: []int32{2}}, {renewed: []int32{2}}, {assigned: map[int32]int64{2: 7}}, {lost: true}} {
+		s := &session{tasks: map[int32]*running{}, events: []event{e}}
+		s.adopt(&task{partition: 2})
+		if len(s.tasks) > 0 {
+			t.Errorf("adopted in spite of %+v", e)
 		}
 	}
 }
@@ -388,6 +439,50 @@ func TestKill(t *testing.T) {
 	if kills < 5 {
 		t.Errorf("%d kills, want at least 5", kills)
 	}
+}
+
+// What a stage is told to start anew without must stay gone: snapshots of the
+// life before may not come back, and its outputs are those of a fresh task.
+func TestRestartAfterLoss(t *testing.T) {
+	b := newToyBed(t)
+	start := func() *Runner {
+		r, err := toyRunner(b.brokers, b.prefix, "one", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.cfg.OnLost = OnLostRestart
+		if err := r.Start(t.Context(), func(err error) { t.Error(err) }); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	stop := func(r *Runner) {
+		if err := r.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := start()
+	b.feed(6, 3000, func(int) {})
+	b.compare()
+	stop(r)
+	if err := recreate(t.Context(), kadm.NewClient(b.cl), b.prefix+kafka.TopicRaw); err != nil {
+		t.Fatal(err)
+	}
+	b.connect() // the client knows the topic that was
+	b.before, b.from = map[int32]int64{}, 10_000_000
+	for _, a := range b.dump(kafka.TopicAlerts) {
+		b.before[a.Partition] = a.Offset + 1
+	}
+	r = start()
+	b.feed(7, 1000, func(i int) {
+		if i%300 == 0 {
+			time.Sleep(time.Second) // some of it is committed, and windows are open
+			stop(r)
+			r = start()
+		}
+	})
+	b.compare()
+	stop(r)
 }
 
 // A topic that was deleted and made anew, or offsets that are gone, stop the

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,6 +33,8 @@ type session struct {
 	topicID    string
 	partitions int
 	tickTo     map[string]int // topic with prefix -> partitions
+	outputs    map[string]*output
+	promise    func(*kgo.Record, error) // produced, bound once
 
 	tasks     map[int32]*running
 	restoring map[int32]context.CancelFunc
@@ -78,8 +81,15 @@ type restoredTask struct {
 // event is something the group told us.
 type event struct {
 	assigned map[int32]int64 // partition -> committed offset, negative: none
+	renewed  []int32         // about to be assigned: what we knew of them is void
 	revoked  []int32
 	lost     bool
+}
+
+// names reports whether the event is about a partition.
+func (e *event) names(p int32) bool {
+	_, assigned := e.assigned[p]
+	return e.lost || assigned || slices.Contains(e.renewed, p) || slices.Contains(e.revoked, p)
 }
 
 // session joins the group and works until the runner is stopped (nil) or
@@ -87,9 +97,10 @@ type event struct {
 func (r *Runner) session(ctx context.Context) error {
 	s := &session{
 		r: r, tasks: map[int32]*running{}, restoring: map[int32]context.CancelFunc{},
-		joined: make(chan struct{}), restored: make(chan restoredTask), slots: make(chan struct{}, 4), tickTo: map[string]int{},
+		joined: make(chan struct{}), restored: make(chan restoredTask), slots: make(chan struct{}, 4), tickTo: map[string]int{}, outputs: map[string]*output{},
 		input: r.deps.Prefix + r.stage.Input, state: r.deps.Prefix + kafka.StateTopic(r.stage.Name),
 	}
+	s.promise = s.produced
 	if err := s.describe(ctx); err != nil {
 		return err
 	}
@@ -170,7 +181,7 @@ func (s *session) join(ctx context.Context) error {
 	if id != "" {
 		opts = append(opts, kgo.InstanceID(group+"-"+id))
 	} else {
-		id = strconv.FormatInt(time.Now().UnixNano(), 36)
+		id = s.r.id
 	}
 	opts = append(opts, kgo.TransactionalID(group+"-"+id))
 	if err := kgo.ValidateOpts(opts...); err != nil {
@@ -202,8 +213,11 @@ func (s *session) tell(e event) {
 }
 
 // onAssigned keeps new partitions from being fetched until they have their
-// state. It runs before their offsets are known, so nothing slips through.
+// state. It runs before their offsets are known, so nothing slips through. Of
+// several revokes in one transaction the client tells us the first alone, so
+// what we hold of these partitions may be a life that has ended.
 func (s *session) onAssigned(_ context.Context, cl *kgo.Client, m map[string][]int32) {
+	s.tell(event{renewed: m[s.input]})
 	cl.PauseFetchPartitions(m)
 }
 
@@ -281,7 +295,7 @@ func (s *session) settleEvents(ctx context.Context, restores *sync.WaitGroup) er
 	s.events = nil
 	s.mu.Unlock()
 	for _, e := range events {
-		for _, p := range e.revoked {
+		for _, p := range slices.Concat(e.revoked, e.renewed) {
 			s.drop(p)
 		}
 		if e.lost {
@@ -300,7 +314,10 @@ func (s *session) settleEvents(ctx context.Context, restores *sync.WaitGroup) er
 			}
 		}
 		for p, committed := range e.assigned {
-			s.drop(p) // a revoke that we were not told of
+			if int(p) >= s.partitions {
+				return fmt.Errorf("%s has more partitions than the %d it had", s.input, s.partitions)
+			}
+			s.drop(p)
 			restoreCtx, cancel := context.WithCancel(ctx)
 			s.restoring[p] = cancel
 			restores.Go(func() { s.bring(restoreCtx, p, committed) })
@@ -339,15 +356,38 @@ func (s *session) bring(ctx context.Context, p int32, committed int64) {
 	case <-ctx.Done():
 		return
 	}
-	t, err := s.restore(ctx, p, committed)
+	var t *task
+	var err error
+	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		t, err = s.restore(ctx, p, committed)
+		var lost *LostError
+		var broken *brokenStageError
+		if err == nil || errors.As(err, &lost) || errors.As(err, &broken) || ctx.Err() != nil {
+			break
+		}
+		// The other partitions go on meanwhile.
+		s.r.deps.Log.Warn("restoring a task failed, trying again", "stage", s.r.stage.Name, "partition", p, "error", err, "in", wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
 	select {
 	case s.restored <- restoredTask{partition: p, task: t, err: err, ctx: ctx}:
 	case <-ctx.Done():
 	}
 }
 
-// adopt puts a restored task to work where it stands.
+// adopt puts a restored task to work where it stands. The group may have
+// taken the partition away, and even given it back, since events were settled:
+// then the task is out of date and must not undo the pause of the next.
 func (s *session) adopt(t *task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.ContainsFunc(s.events, func(e event) bool { return e.names(t.partition) }) {
+		return
+	}
 	now := time.Now()
 	s.tasks[t.partition] = &running{
 		task: t, base: t.position, consumed: t.position, ticked: noWatermark,
@@ -379,7 +419,9 @@ func (s *session) apply(ctx context.Context, fetches kgo.Fetches) error {
 		switch {
 		case errors.Is(e.Err, context.DeadlineExceeded):
 		case errors.Is(e.Err, kerr.OffsetOutOfRange):
-			return &LostError{Stage: s.r.stage.Name, Partition: e.Partition, What: fmt.Sprintf("the offset it stands at is gone from %s (%v)", e.Topic, e.Err)}
+			// Restoring the task finds out what is lost, and does what is
+			// configured.
+			return fmt.Errorf("the offset that partition %d stands at is gone from %s: %w", e.Partition, e.Topic, e.Err)
 		default:
 			return fmt.Errorf("fetch %s, partition %d: %w", e.Topic, e.Partition, e.Err)
 		}
@@ -451,15 +493,31 @@ func (s *session) begin() error {
 
 func (s *session) produceDue(ctx context.Context, t *running) {
 	due := t.due(t.consumed)
+	records := make([]kgo.Record, len(due))
 	for i := range due {
-		o := &due[i]
-		s.r.metrics.outputs.WithLabelValues(o.Topic).Inc()
-		s.produce(ctx, &kgo.Record{Topic: s.r.deps.Prefix + o.Topic, Key: o.Key, Value: o.Value, Headers: o.Headers})
+		o, r := &due[i], &records[i]
+		r.Topic, r.Key, r.Value, r.Headers = s.output(o.Topic).topic, o.Key, o.Value, o.Headers
+		s.produce(ctx, r)
 	}
 }
 
+// output is a topic that the stage writes.
+type output struct {
+	topic string // with prefix
+	count prometheus.Counter
+}
+
+func (s *session) output(topic string) *output {
+	o := s.outputs[topic]
+	if o == nil {
+		o = &output{s.r.deps.Prefix + topic, s.r.metrics.outputs.WithLabelValues(topic)}
+		s.outputs[topic] = o
+	}
+	return o
+}
+
 func (s *session) produce(ctx context.Context, r *kgo.Record) {
-	s.gts.Produce(ctx, r, s.produced)
+	s.gts.Produce(ctx, r, s.promise)
 }
 
 // produced notes the first error: a transaction that lacks a record must not
@@ -522,6 +580,9 @@ func (s *session) end(ctx context.Context, final bool) error {
 	for _, t := range touched {
 		t.touched = false
 		t.base = t.consumed
+		for i := range t.pending[:t.sent] {
+			s.output(t.pending[i].Topic).count.Inc()
+		}
 		t.committed(t.consumed)
 		if t.synced() {
 			t.ticked = t.wm.Current
@@ -625,6 +686,9 @@ func (s *session) produceState(ctx context.Context, touched []*running, final bo
 					t.budget -= float64(len(r.value))
 				}
 				saved = append(saved, savedGroup{task: t, index: i})
+				if !final && t.budget <= 0 {
+					break
+				}
 			}
 			t.remember()
 		}
@@ -663,8 +727,8 @@ func (t *running) choose(now time.Time, cfg Config, final bool) []int {
 		return nil
 	}
 	slices.SortFunc(due, func(a, b int) int { return cmpInt64(t.firstDirty[a], t.firstDirty[b]) })
-	// What a group costs is known only when it is written: a few at a time,
-	// and the budget may go below zero once.
+	// What a group costs is known only when it is written: the last of these
+	// may overdraw the budget.
 	return due[:min(len(due), 8)]
 }
 

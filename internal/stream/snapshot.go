@@ -43,6 +43,9 @@ type taskRecord struct {
 	Committed  int64  `json:"committed"`
 	// Replay is where a recovery starts to read the input.
 	Replay mark `json:"replay"`
+	// Since is the offset of the state topic at which the task began without
+	// state. What lies before belongs to a life that was given up as lost.
+	Since int64 `json:"since,omitempty"`
 }
 
 const taskFormat = 1
@@ -97,16 +100,18 @@ type snapshots struct {
 	groups map[int]*snapshot
 }
 
-// snapshot is the newest state of a group: the offset of the task's input
-// that it matches, and its chunks.
+// snapshot is the newest state of a group: where in the state topic it begins,
+// the offset of the task's input that it matches, and its chunks.
 type snapshot struct {
+	at     int64
 	offset int64
 	count  int
 	chunks [][]byte
 }
 
-// add takes in a record of the state topic, in log order.
-func (s *snapshots) add(key, value []byte) error {
+// add takes in a record of the state topic that stands at an offset there, in
+// log order. It keeps no reference to value.
+func (s *snapshots) add(at int64, key, value []byte) error {
 	if string(key) == taskKey {
 		var r taskRecord
 		if err := r.unmarshal(value); err != nil {
@@ -142,17 +147,19 @@ func (s *snapshots) add(key, value []byte) error {
 		s.groups = map[int]*snapshot{}
 	}
 	g := s.groups[group]
-	if g == nil || offset > g.offset {
-		g = &snapshot{offset: offset, count: int(count)}
+	switch {
+	case chunk == 0:
+		// Chunks follow one another, so the first begins a snapshot anew.
+		g = &snapshot{at: at, offset: offset, count: int(count)}
 		s.groups[group] = g
-	}
-	if offset < g.offset {
-		return nil // what a shrunken snapshot left behind
+	case g == nil || g.offset != offset:
+		return nil // what a snapshot that was replaced left behind
 	}
 	for len(g.chunks) <= chunk {
 		g.chunks = append(g.chunks, nil)
 	}
-	g.chunks[chunk] = rest
+	// The value lies in the memory of a whole batch.
+	g.chunks[chunk] = slices.Clone(rest)
 	return nil
 }
 
@@ -199,8 +206,12 @@ func (t *task) load(s *snapshots) error {
 	t.wm.maxStall = maxStall
 	t.applied = append(t.applied[:0], m.Applied...)
 	t.position = m.Offset
+	t.since = s.task.Since
 	t.skip = make([]int64, len(t.firstDirty))
 	for group, g := range s.groups {
+		if g.at < t.since {
+			continue
+		}
 		if !t.owns(group) {
 			return fmt.Errorf("%w: key group %d lies in the state of partition %d", errFormat, group, t.partition)
 		}

@@ -52,10 +52,30 @@ type task struct {
 	pending []taggedOutput
 	sent    int
 
+	// since is where in the state topic the task's life begins.
+	since int64
 	// marks are points from which a recovery may start, oldest first.
 	marks []mark
 
-	ctx Context
+	// counts are what metrics will show when it is committed: what is dropped
+	// with a task, and applied again by another, must not count twice.
+	counts counts
+
+	heard schemas.Tick // scratch
+	ctx   Context
+}
+
+// counts of records since the last commit; see metrics for their meaning.
+type counts struct{ records, repeated, delayed, missing, refused, panics int64 }
+
+func (c *counts) flush(m *taskMetrics) {
+	m.records.Add(float64(c.records))
+	m.repeated.Add(float64(c.repeated))
+	m.delayed.Add(float64(c.delayed))
+	m.missing.Add(float64(c.missing))
+	m.refused.Add(float64(c.refused))
+	m.panics.Add(float64(c.panics))
+	*c = counts{}
 }
 
 // taggedOutput is an output with the offset of the input that caused it, so
@@ -122,7 +142,7 @@ func (t *task) apply(offset int64, key, value []byte) error {
 		return nil
 	}
 	if meta.Upstream != "" && !t.fresh(meta) {
-		t.metrics.repeated.Inc()
+		t.counts.repeated++
 		return nil
 	}
 	group := kafka.KeyGroup(key)
@@ -138,9 +158,9 @@ func (t *task) apply(offset int64, key, value []byte) error {
 	t.ctx.Watermark = t.wm.Current
 	t.ctx.Delayed = meta.StreamTime < t.wm.Current
 	if t.ctx.Delayed {
-		t.metrics.delayed.Inc()
+		t.counts.delayed++
 	}
-	t.metrics.records.Inc()
+	t.counts.records++
 	changed, err := t.applyDecoded()
 	if err != nil {
 		t.refuse(key, value, err)
@@ -153,12 +173,11 @@ func (t *task) apply(offset int64, key, value []byte) error {
 
 // tick takes in a tick and steps the watermark through the timers it passes.
 func (t *task) tick(value []byte) error {
-	var tick schemas.Tick
-	if err := tick.Unmarshal(value); err != nil {
+	if err := t.heard.Unmarshal(value); err != nil {
 		t.refuse(nil, value, fmt.Errorf("tick: %w", err))
 		return nil
 	}
-	out := t.wm.apply(&tick)
+	out := t.wm.apply(&t.heard)
 	t.metrics.leftOut.Set(float64(out))
 	if t.wm.Current == noWatermark {
 		return nil
@@ -209,7 +228,7 @@ func (t *task) applyDecoded() (changed bool, err error) {
 		if r := recover(); r != nil {
 			// What it did before it panicked stands, here and in every replay.
 			changed, err = true, fmt.Errorf("panic: %v", r)
-			t.metrics.panics.Inc()
+			t.counts.panics++
 		}
 	}()
 	return t.proc.Apply(&t.ctx)
@@ -222,7 +241,7 @@ func (t *task) advance() (err error) {
 		t.proc.Advance(&t.ctx)
 	}()
 	if err != nil {
-		t.metrics.panics.Inc()
+		t.counts.panics++
 		t.refuse(nil, nil, fmt.Errorf("timer of key group %d at %d: %w", t.ctx.Group, t.ctx.Watermark, err))
 	}
 	return err
@@ -244,6 +263,8 @@ func (t *task) caughtUp(offset int64) {
 	t.position = offset
 	t.wake(math.MaxInt64)
 	t.skip, t.asleep = nil, nil
+	// What was replayed was counted when it was applied first.
+	t.counts = counts{}
 }
 
 func recovered(err *error) {
@@ -265,7 +286,7 @@ func (t *task) fresh(m Meta) bool {
 		return false
 	}
 	if m.Boot == a.Boot && m.Sequence > a.Sequence+1 {
-		t.metrics.missing.Add(float64(m.Sequence - a.Sequence - 1))
+		t.counts.missing += m.Sequence - a.Sequence - 1
 	}
 	a.Boot, a.Sequence = m.Boot, m.Sequence
 	return true
@@ -290,7 +311,7 @@ func (t *task) refuse(key, value []byte, reason error) {
 	if t.ctx.Replaying() {
 		return // it is there already
 	}
-	t.metrics.refused.Inc()
+	t.counts.refused++
 	key, value = key[:min(len(key), 1<<10)], value[:min(len(value), maxOutput-2<<10)]
 	why := reason.Error()
 	source := t.topic + "-" + strconv.Itoa(int(t.partition)) + "-" + strconv.FormatInt(t.ctx.Offset, 10)
@@ -383,6 +404,9 @@ func (t *task) committed(offset int64) {
 		t.pending = slices.Delete(t.pending, 0, n)
 	}
 	t.sent = 0
+	if offset == t.position {
+		t.counts.flush(t.metrics)
+	}
 }
 
 // aborted makes everything pending due again.

@@ -95,6 +95,7 @@ func TestRepeatsAreDroppedAndCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	task.committed(task.position)
 	want := map[string]float64{"weir_stream_records_total": 6, "weir_stream_repeated_records_total": 3, "weir_stream_missing_records_total": 2}
 	families, err := reg.Gather()
 	if err != nil {
@@ -222,7 +223,7 @@ func testRecovery(t *testing.T, log []toyInput, newToy func() Processor) {
 		var stored snapshots
 		save := func(rs []stateRecord) {
 			for _, r := range rs {
-				if err := stored.add(r.key, r.value); err != nil {
+				if err := stored.add(0, r.key, r.value); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -401,7 +402,7 @@ func FuzzSnapshots(f *testing.F) {
 	f.Add([]byte(taskKey), (&taskRecord{}).marshal())
 	f.Fuzz(func(_ *testing.T, key, value []byte) {
 		var s snapshots
-		if s.add(key, value) != nil {
+		if s.add(0, key, value) != nil {
 			return
 		}
 		for g, snap := range s.groups {
@@ -421,7 +422,7 @@ func TestSnapshotsInChunks(t *testing.T) {
 		state  []byte
 	}{{10, big}, {20, big[:chunkSize+1]}, {30, nil}, {40, big[:3]}} {
 		for _, r := range appendSnapshot(nil, 5, step.offset, step.state) {
-			if err := s.add(r.key, r.value); err != nil {
+			if err := s.add(0, r.key, r.value); err != nil {
 				t.Fatal(err)
 			}
 		}
