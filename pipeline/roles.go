@@ -153,9 +153,11 @@ func buildStage(cfg Config, o Options, s stream.Stage) (*stream.Runner, error) {
 		Options: func(member bool) []kgo.Opt {
 			opts, err := options(member)
 			if err != nil {
-				// A certificate that could be read a moment ago cannot now:
-				// without options there are no brokers, and the client says so.
+				// A certificate that could be read a moment ago cannot now.
+				// Without brokers no client is made, and the stage tries
+				// again; without options it would go to a default one.
 				o.Log.Error("options of the Kafka client", "stage", s.Name, "error", err)
+				return []kgo.Opt{kgo.SeedBrokers()}
 			}
 			return opts
 		},

@@ -44,7 +44,8 @@ func (d *run) watch(ctx context.Context, fail func(error)) (*sync.WaitGroup, err
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				d.screen.counters(d.counts(), d.progress())
+				c := d.counts()
+				d.screen.counters(c, d.progress(c))
 			}
 		}
 	})
@@ -112,52 +113,59 @@ type counts struct {
 }
 
 // counts reads the metrics, as a scraper would.
-func (d *run) counts() counts {
-	return counts{
-		collected: d.sum("weir_collector_records_total"),
-		enriched:  d.sum("weir_stream_outputs_total", "stage", kafka.StageEnricher, "topic", kafka.TopicEnriched),
-		members:   d.sum("weir_stream_records_total", "stage", kafka.StageEnricher),
-		detected:  d.sum("weir_stream_records_total", "stage", kafka.StageDetector),
-		merged:    d.sum("weir_stream_records_total", "stage", kafka.StageMerge),
-		alerts:    d.sum("weir_stream_outputs_total", "topic", kafka.TopicAlerts),
-		documents: d.sum("weir_indexer_documents_total"),
-		refused:   d.sum("weir_stream_refused_records_total"),
-		lost:      d.sum("weir_collector_kernel_drops_total") + d.sum("weir_collector_dropped_total"),
-	}
-}
-
-// sum adds up the samples of a metric that carry the labels.
-func (d *run) sum(name string, labels ...string) int64 {
+func (d *run) counts() (c counts) {
 	families, err := d.registry.Gather()
-	if err != nil && len(families) == 0 {
-		return 0
+	if err != nil {
+		d.o.Log.Warn("metrics", "error", err) // what was gathered still counts
 	}
-	var total float64
 	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
 		for _, m := range f.GetMetric() {
-			have := map[string]string{}
-			for _, l := range m.GetLabel() {
-				have[l.GetName()] = l.GetValue()
+			label := func(name string) string {
+				for _, l := range m.GetLabel() {
+					if l.GetName() == name {
+						return l.GetValue()
+					}
+				}
+				return ""
 			}
-			fits := true
-			for i := 0; i+1 < len(labels); i += 2 {
-				fits = fits && have[labels[i]] == labels[i+1]
-			}
-			if fits {
-				total += m.GetCounter().GetValue()
+			n := int64(m.GetCounter().GetValue())
+			switch f.GetName() {
+			case "weir_collector_records_total":
+				c.collected += n
+			case "weir_collector_kernel_drops_total", "weir_collector_dropped_total":
+				c.lost += n
+			case "weir_stream_records_total":
+				switch label("stage") {
+				case kafka.StageEnricher:
+					c.members += n
+				case kafka.StageDetector:
+					c.detected += n
+				case kafka.StageMerge:
+					c.merged += n
+				}
+			case "weir_stream_outputs_total":
+				switch label("topic") {
+				case kafka.TopicEnriched:
+					c.enriched += n
+				case kafka.TopicAlerts:
+					c.alerts += n
+				}
+			case "weir_stream_refused_records_total":
+				if label("stage") == kafka.StageEnricher {
+					c.refused += n
+				}
+			case "weir_indexer_documents_total":
+				c.documents += n
 			}
 		}
 	}
-	return int64(total)
+	return c
 }
 
-// progress is the share of the day that is played.
-func (d *run) progress() float64 {
+// progress is the share of the day that is played, by what was collected.
+func (d *run) progress(c counts) float64 {
 	records := d.o.Generator.FlowRate * d.o.Generator.Duration.Seconds()
-	return min(1, float64(d.sum("weir_collector_records_total"))/records)
+	return min(1, float64(c.collected)/records)
 }
 
 // drain waits until each stage has committed everything the one before it
@@ -169,12 +177,15 @@ func (d *run) drain(ctx context.Context, failed <-chan error) error {
 	}
 	defer cl.Close()
 	admin := kadm.NewClient(cl)
-	steps := []struct{ group, topic string }{
-		{kafka.StageEnricher, kafka.TopicRaw}, {kafka.StageDetector, kafka.TopicEnriched}, {kafka.StageMerge, kafka.TopicMerge},
+	steps := []struct {
+		group, topic string
+		trailing     int64 // offsets at the end of each partition that hold nothing to read
+	}{
+		{kafka.StageEnricher, kafka.TopicRaw, 0}, {kafka.StageDetector, kafka.TopicEnriched, marker}, {kafka.StageMerge, kafka.TopicMerge, marker},
 	}
 	for _, s := range steps {
 		for {
-			lag, err := lag(ctx, admin, d.cfg.Kafka.TopicPrefix+s.group, d.cfg.Kafka.TopicPrefix+s.topic)
+			lag, err := lag(ctx, admin, d.cfg.Kafka.TopicPrefix+s.group, d.cfg.Kafka.TopicPrefix+s.topic, s.trailing)
 			if err == nil && lag == 0 {
 				break
 			}
@@ -191,19 +202,19 @@ func (d *run) drain(ctx context.Context, failed <-chan error) error {
 }
 
 // indexed waits until every record that was put out is a document or in the
-// dead letter.
+// dead letter, and the view has read every alert.
 func (d *run) indexed(ctx context.Context, failed <-chan error) error {
-	if d.servers.elastic == "" {
-		return nil
-	}
 	for {
 		c := d.counts()
-		if c.documents >= c.enriched+c.alerts {
+		d.mu.Lock()
+		seen := int64(d.alerts) >= c.alerts
+		d.mu.Unlock()
+		if seen && (d.servers.elastic == "" || c.documents >= c.enriched+c.alerts) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the indexer did not finish within %v: %d documents of %d records (%w)", drainLimit, c.documents, c.enriched+c.alerts, ctx.Err())
+			return fmt.Errorf("the indexer, or the view, did not finish within %v: %d documents of %d records (%w)", drainLimit, c.documents, c.enriched+c.alerts, ctx.Err())
 		case err := <-failed:
 			return err
 		case <-time.After(100 * time.Millisecond):
@@ -211,11 +222,15 @@ func (d *run) indexed(ctx context.Context, failed <-chan error) error {
 	}
 }
 
-// lag is how many offsets of a topic with one writer a group has not
-// committed. Control records count, so a partition that ends in one is never
-// quite done: a reader whose last record stands just before it has finished.
-func lag(ctx context.Context, admin *kadm.Client, group, topic string) (int64, error) {
-	ends, err := admin.ListCommittedOffsets(ctx, topic)
+// lag is how many offsets of a topic a group has not committed, beside the
+// trailing ones of each partition. What an open transaction holds is ahead of
+// the group too, though nobody can read it yet.
+func lag(ctx context.Context, admin *kadm.Client, group, topic string, trailing int64) (int64, error) {
+	readable, err := admin.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
 	if err != nil {
 		return 0, err
 	}
@@ -226,18 +241,19 @@ func lag(ctx context.Context, admin *kadm.Client, group, topic string) (int64, e
 	var total int64
 	var failed error
 	ends.Each(func(e kadm.ListedOffset) {
-		if e.Err != nil {
-			failed = e.Err
+		r, _ := readable.Lookup(topic, e.Partition)
+		if err := errors.Join(e.Err, r.Err); err != nil {
+			failed = err
 		}
 		at := int64(0)
 		if c, ok := committed.Lookup(topic, e.Partition); ok {
 			at = c.At
 		}
-		total += max(0, e.Offset-at-trailing)
+		total += max(0, e.Offset-at-trailing) + e.Offset - r.Offset
 	})
 	return total, failed
 }
 
-// trailing is the most control records a partition may end in when nothing
-// more is written: the marker of the last transaction.
-const trailing = 1
+// marker is the control record in which a partition ends that is written by
+// one stage's transactions, when nothing more is written.
+const marker = 1
