@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/weir-flow/weir/internal/elastic"
-	"github.com/weir-flow/weir/internal/kafka"
 )
 
 // conclude prints what was found, whether the counts add up, and where to look
@@ -90,7 +89,7 @@ func (d *run) ledger(ctx context.Context) error {
 	}
 	fmt.Fprintln(d.o.Out)
 	line("records generated", generated, "collected + counted losses", c.collected+c.lost)
-	line("records collected", c.collected, "applied by the enricher + refused", c.members+d.sum("weir_stream_refused_records_total", "stage", kafka.StageEnricher))
+	line("records collected", c.collected, "applied by the enricher + refused", c.members+c.refused)
 	line("flows enriched", c.enriched, "through the rules", c.detected)
 	if d.servers.elastic == "" {
 		return errors.Join(errs...)
