@@ -116,6 +116,9 @@ func New(t *testing.T, o Options) *Bed {
 		}
 		t.Cleanup(b.es.Close)
 	}
+	// An hour plays in seconds, so a restart takes minutes of stream time: none
+	// of the partitions is to be left behind for that.
+	c.Stream.MaxStall = 2 * time.Hour
 	c.Collector.Listen = []string{"netflow://" + freeUDP(t)}
 	c.Collector.StreamTime = collector.StreamTimeExport
 	c.Collector.Spool.Dir = filepath.Join(b.Dir, "spool")
