@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -384,6 +385,15 @@ func TestRebalances(t *testing.T) {
 func TestKill(t *testing.T) {
 	b := newToyBed(t)
 	rnd := rand.New(rand.NewPCG(5, 5))
+	var mu sync.Mutex
+	var said []string
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if t.Failed() {
+			t.Logf("the children said last:\n%s", strings.Join(said[max(0, len(said)-40):], "\n"))
+		}
+	})
 	start := func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childBrokers+"="+strings.Join(b.brokers, ","), childPrefix+"="+b.prefix, childInstance+"=one")
@@ -405,6 +415,9 @@ func TestKill(t *testing.T) {
 			lines := bufio.NewScanner(stderr)
 			seen := false
 			for lines.Scan() {
+				mu.Lock()
+				said = append(said, lines.Text())
+				mu.Unlock()
 				if !seen && strings.Contains(lines.Text(), "task ready") {
 					seen = true
 					close(ready)
