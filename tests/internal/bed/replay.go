@@ -96,6 +96,7 @@ func (b *Bed) compare(topic string, logs [][]*kgo.Record, want outputs) {
 		partition int32
 		at        []int
 		several   bool
+		value     []byte
 	}
 	missing := map[string]*expected{}
 	n := 0
@@ -104,7 +105,7 @@ func (b *Bed) compare(topic string, logs [][]*kgo.Record, want outputs) {
 			id := identity(o.Key, o.Value, o.Headers)
 			e := missing[id]
 			if e == nil {
-				e = &expected{task: task, partition: kafka.PartitionOf(kafka.KeyGroup(o.Key), len(logs))}
+				e = &expected{task: task, partition: kafka.PartitionOf(kafka.KeyGroup(o.Key), len(logs)), value: o.Value}
 				missing[id] = e
 			}
 			e.at = append(e.at, i)
@@ -142,10 +143,10 @@ func (b *Bed) compare(topic string, logs [][]*kgo.Record, want outputs) {
 		last[l] = at
 	}
 	lost := 0
-	for id, e := range missing {
+	for _, e := range missing {
 		for _, at := range e.at {
 			if lost++; lost <= 3 {
-				b.t.Errorf("%s lacks output %d of %s:\n+ %s", topic, at, e.task, text([]byte(id)))
+				b.t.Errorf("%s lacks output %d of %s:\n+ %s", topic, at, e.task, text(e.value))
 			}
 		}
 	}
