@@ -4,6 +4,7 @@ package chaos_test
 
 import (
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/weir-flow/weir/internal/kafka"
@@ -12,7 +13,7 @@ import (
 	"github.com/weir-flow/weir/tests/internal/bed"
 )
 
-func TestMain(m *testing.M) { bed.Main(m) }
+func TestMain(m *testing.M) { os.Exit(bed.Main(m, os.Stderr)) }
 
 // TestKill kills enricher, detector and indexer again and again while a day
 // with attacks plays, and starts each at once under the same name.

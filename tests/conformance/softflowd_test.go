@@ -20,7 +20,7 @@ import (
 	"github.com/weir-flow/weir/tests/internal/bed"
 )
 
-func TestMain(m *testing.M) { bed.Main(m) }
+func TestMain(m *testing.M) { os.Exit(bed.Main(m, os.Stderr)) }
 
 // TestSoftflowd lets softflowd, an exporter that we did not write, read
 // captures and export them in each of its protocols to a collector that runs

@@ -3,9 +3,10 @@
 package e2e_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/weir-flow/weir/tests/internal/bed"
 )
 
-func TestMain(m *testing.M) { bed.Main(m) }
+func TestMain(m *testing.M) { os.Exit(bed.Main(m, os.Stderr)) }

@@ -6,7 +6,9 @@ package bed
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -36,20 +38,19 @@ var binary struct {
 	err       error
 }
 
-// Main is the TestMain of packages that use the bed.
-func Main(m *testing.M) {
+// Main runs the tests of a package that uses the bed, for its TestMain, and
+// returns the exit status. What goes wrong in tidying up is told to w.
+func Main(m *testing.M, w io.Writer) int {
 	code := m.Run()
-	if err := testbed.CloseShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	err := testbed.CloseShared()
+	if binary.dir != "" {
+		err = errors.Join(err, os.RemoveAll(binary.dir))
+	}
+	if err != nil {
+		fmt.Fprintln(w, err)
 		code = 1
 	}
-	if binary.dir != "" {
-		if err := os.RemoveAll(binary.dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
+	return code
 }
 
 // Binary returns the path of the weir binary, built from this tree.
@@ -194,7 +195,7 @@ func freeUDP(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // it has done its work
 	return "127.0.0.1:" + strconv.Itoa(c.LocalAddr().(*net.UDPAddr).Port)
 }
 

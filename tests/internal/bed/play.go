@@ -51,7 +51,7 @@ func (b *Bed) NewPlayer(cfg generator.Config, to *Process) *Player {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Cleanup(func() { sink.Close() })
+	b.t.Cleanup(func() { _ = sink.Close() }) // nothing waits in a UDP socket
 	return &Player{t: b.t, sink: sink, gen: gen, collector: to, ctx: b.t.Context(), at: map[int]func(){}}
 }
 
