@@ -89,6 +89,21 @@ func alertID(p *program, key string, window int64) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// firstWindow is what tells an alert from a later one of its rule and key: the
+// oldest pane of the window it was opened in, or where a session began. The
+// pane in which the condition came true would depend on how the records of
+// several partitions happened to interleave.
+func (s *life) firstWindow(p *program, e *entry) int64 {
+	switch {
+	case p.session:
+		return e.since
+	case p.pane*p.panes > s.reopen:
+		return e.pane // a window that outlives the alert may open another
+	default:
+		return max(e.since/p.pane, e.pane-p.panes+1)
+	}
+}
+
 func decadeOf(n int64) int64 {
 	d := int64(0)
 	for n >= 10 {
@@ -118,10 +133,7 @@ func (s *life) judge(c *stream.Context, p *program, e *entry, sc *scope, holds b
 	confidence := min(1, max(0, p.confidence(sc)))
 	switch {
 	case a == nil:
-		window := e.pane
-		if p.session {
-			window = e.since
-		}
+		window := s.firstWindow(p, e)
 		e.alert = &alert{
 			id: alertID(p, e.key, window), first: e.since, last: t, count: e.hits,
 			severity: severity, confidence: confidence, origin: from(),
@@ -218,7 +230,7 @@ func (p *program) windowEnd(e *entry) int64 {
 
 // plan sets when an entry is due next.
 func (s *life) plan(g *group, p *program, e *entry) {
-	due := int64(stream.Never)
+	due := stream.Never
 	if e.cells != nil || e.observed != nil {
 		due = p.windowEnd(e)
 	}

@@ -1,13 +1,14 @@
 package detector
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
 )
 
 const (
-	// beaconEvents bounds the ring of a pair.
+	// beaconEvents bounds the events kept of a pair, in the order of their starts.
 	beaconEvents = 256
 	// beaconBins is into how many bins a window is divided.
 	beaconBins = 24
@@ -41,18 +42,27 @@ func (b *beacon) add(a *aggregate, f *flow, pane int64) {
 	b.push(a, beaconEvent{a.number(f), uint32(min(max(0, a.size(f)), math.MaxUint32)), uint32(pane)})
 }
 
+// push keeps the latest events by their starts, whatever the order in which
+// they come: conversations of one pair pass different partitions upstream, and
+// these may run unevenly.
 func (b *beacon) push(a *aggregate, e beaconEvent) {
-	if len(b.events) == beaconEvents {
-		copy(b.events, b.events[1:])
-		b.events = b.events[:beaconEvents-1]
+	i, _ := slices.BinarySearchFunc(b.events, e, beaconEvent.compare)
+	if len(b.events) < beaconEvents {
+		b.events = slices.Insert(b.events, i, e)
+	} else if i > 0 {
+		copy(b.events, b.events[1:i])
+		b.events[i-1] = e
 	}
-	b.events = append(b.events, e)
 	b.seen++
 	if b.seen-b.scored > uint64(len(b.events)/8) && len(b.events) >= beaconLeast {
 		b.scored = b.seen
 		score := scoreBeacon(b.events, a.pane*a.panes)
 		b.score = &score
 	}
+}
+
+func (e beaconEvent) compare(o beaconEvent) int {
+	return cmp.Or(cmp.Compare(e.start, o.start), cmp.Compare(e.size, o.size), cmp.Compare(e.pane, o.pane))
 }
 
 func (b *beacon) merge(a *aggregate, other cell, pane int64) {

@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -234,7 +235,8 @@ func checkTexts(p *program) error {
 }
 
 func located(t Text, err error) error {
-	if fault, ok := err.(*lang.Error); ok {
+	var fault *lang.Error
+	if errors.As(err, &fault) {
 		line, column := t.place(fault.Line, fault.Column)
 		return &RuleError{Line: line, Column: column, Message: fault.Message}
 	}

@@ -131,6 +131,9 @@ func (d *run) configure(dir string) error {
 	d.cfg.Collector.StreamTime = collector.StreamTimeExport
 	d.cfg.Collector.Spool.Dir = dir + "/spool"
 	d.cfg.Telemetry.Listen = ""
+	// A second is played in less than two milliseconds: a partition that stalls
+	// for a moment falls minutes behind and has not gone.
+	d.cfg.Stream.MaxStall, d.cfg.Stream.CollectorMaxStall = d.o.Generator.Duration, d.o.Generator.Duration
 	return WriteWorld(dir, time.Now(), &d.cfg.Enricher)
 }
 
