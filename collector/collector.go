@@ -151,7 +151,7 @@ func (c *Collector) abandon() {
 		s.conn.Close()
 	}
 	if c.spool != nil {
-		c.spool.Close()
+		_ = c.spool.Close() // nothing was put in; why the start failed is told
 	}
 }
 
@@ -306,7 +306,7 @@ func (c *Collector) tick() {
 				}
 			}
 			if c.printer != nil {
-				c.printer.flush() // its failure is reported where it happens
+				_ = c.printer.flush() // its failure is reported where it happens
 				continue
 			}
 			c.seq.Tick(now)

@@ -82,13 +82,14 @@ func (s *socket) run(handle func(b []byte, source netip.Addr, arrival int64), af
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
-		return s.drain(handle, after)
+		s.drain(handle, after)
+		return nil
 	}
 }
 
-// drain takes what has arrived before stop. It is bounded, for exporters do
-// not stop with us.
-func (s *socket) drain(handle func([]byte, netip.Addr, int64), after func()) error {
+// drain takes what has arrived before stop, until a read finds nothing or
+// fails. It is bounded, for exporters do not stop with us.
+func (s *socket) drain(handle func([]byte, netip.Addr, int64), after func()) {
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
 		n, err := s.reader.read(s.raw, false)
 		s.deliver(n, handle, after)
@@ -97,7 +98,6 @@ func (s *socket) drain(handle func([]byte, netip.Addr, int64), after func()) err
 		}
 	}
 	s.poll()
-	return nil
 }
 
 func (s *socket) deliver(n int, handle func([]byte, netip.Addr, int64), after func()) {
@@ -142,5 +142,5 @@ func (s *socket) poll() {
 // stop makes run take what is there and return.
 func (s *socket) stop() {
 	s.stopping.Store(true)
-	s.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // fails where the socket is closed, and run has returned
 }

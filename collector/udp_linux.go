@@ -140,8 +140,8 @@ func prepare(c syscall.RawConn, reuse bool, buffer int) error {
 // grantedBuffer returns the receive buffer in the unit it was asked in: the
 // kernel counts twice as much, for its own use.
 func grantedBuffer(c syscall.RawConn) int {
-	n := 0
-	c.Control(func(fd uintptr) { n, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) })
+	n := 0 // of a closed socket
+	_ = c.Control(func(fd uintptr) { n, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) })
 	return n / 2
 }
 
@@ -150,7 +150,8 @@ func kernelDrops(c syscall.RawConn) (n uint32, ok bool) {
 	const drops = 8 // SK_MEMINFO_DROPS
 	var info [drops + 1]uint32
 	size := uint32(unsafe.Sizeof(info))
-	c.Control(func(fd uintptr) {
+	// It fails for a closed socket: ok stays false.
+	_ = c.Control(func(fd uintptr) {
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 		ok = errno == 0 && uintptr(size) == unsafe.Sizeof(info)
 	})

@@ -141,7 +141,10 @@ func (x *Indexer) Start(_ context.Context, fail func(error)) error {
 			x.health.joined()
 		}),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, revoked map[string][]int32) {
-			x.commit(ctx, revoked)
+			if err := x.commit(ctx, revoked); err != nil {
+				// No later commit of ours covers them.
+				x.deps.Log.Warn("indexer: partitions are given up without a commit; their next owner sends some documents again", "error", err)
+			}
 			x.progress.revoke(revoked)
 		}),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) {

@@ -112,7 +112,7 @@ func TestDeliver(t *testing.T) {
 				return false
 			}
 			w.Header().Set("Connection", "close")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			return true
 		}, sent: docs},
 		{name: "taken, and the answer lost", fault: func(w http.ResponseWriter, r *http.Request, n int) bool {
@@ -122,14 +122,14 @@ func TestDeliver(t *testing.T) {
 		{name: "answer of another size", fault: first(1, status(200, `{"errors":false,"items":[]}`)), sent: docs},
 		{name: "too large", fault: func(w http.ResponseWriter, r *http.Request, _ int) bool {
 			if r.ContentLength > 300 {
-				w.WriteHeader(413)
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
 				return true
 			}
 			return false
 		}, sent: docs},
 		{name: "one is too large even alone", fault: func(w http.ResponseWriter, r *http.Request, _ int) bool {
 			if r.ContentLength > 60 {
-				w.WriteHeader(413)
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
 				return true
 			}
 			return false

@@ -83,7 +83,9 @@ func Analyze(ctx context.Context, cfg Config, files []string, o AnalyzeOptions) 
 		return a.summary, err
 	}
 	if o.Format == AnalyzeTable {
-		a.table()
+		if err := a.table(); err != nil {
+			return a.summary, err
+		}
 	}
 	return a.summary, a.out.Flush()
 }
@@ -105,7 +107,7 @@ func (a *analysis) file(ctx context.Context, path string, offline *collector.Off
 	defer r.Close()
 	for ctx.Err() == nil && a.err == nil {
 		d, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -153,7 +155,7 @@ func (a *analysis) alert(value []byte) error {
 }
 
 // table prints an alert a line, in its last revision.
-func (a *analysis) table() {
+func (a *analysis) table() error {
 	last := map[string]int{}
 	var rows []*AlertView
 	for _, v := range a.alerts {
@@ -168,7 +170,7 @@ func (a *analysis) table() {
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(a.out, "no alerts")
-		return
+		return nil
 	}
 	slices.SortStableFunc(rows, func(x, y *AlertView) int { return x.Timestamp.Compare(y.Timestamp) })
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
@@ -176,7 +178,7 @@ func (a *analysis) table() {
 	for _, v := range rows {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.Timestamp.UTC().Format(time.DateTime), v.Weir.Alert.Severity, v.Rule.ID, v.Weir.Alert.Entity, v.Event.Reason)
 	}
-	w.Flush()
+	return w.Flush()
 }
 
 // AlertView is what people are shown of an alert document.

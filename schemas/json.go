@@ -32,13 +32,6 @@ func jsonLongAlways(dst []byte, name string, v int64) []byte {
 	return strconv.AppendInt(jsonKey(dst, name), v, 10)
 }
 
-func jsonDouble(dst []byte, name string, v float64) []byte {
-	if v == 0 {
-		return dst
-	}
-	return jsonDoubleAlways(dst, name, v)
-}
-
 func jsonDoubleAlways(dst []byte, name string, v float64) []byte {
 	return jsonNumber(jsonKey(dst, name), v)
 }

@@ -42,9 +42,13 @@ func (m *Meta) begin(dir string) error {
 	case err != nil:
 		return fmt.Errorf("spool: %w", err)
 	default:
-		if err := json.Unmarshal(b, m); err != nil || m.ID == "" {
+		err := json.Unmarshal(b, m)
+		if err == nil && m.ID == "" {
+			err = errors.New("it holds no id")
+		}
+		if err != nil {
 			// A new id would make the enricher take repeats for news.
-			return fmt.Errorf("spool: %s is damaged (%v): restore it, or remove it and drop what is spooled", path, err)
+			return fmt.Errorf("spool: %s is damaged (%w): restore it, or remove it and drop what is spooled", path, err)
 		}
 	}
 	m.Boot++

@@ -185,8 +185,8 @@ func (s *Spool) open() error {
 }
 
 // whole returns the length of the segment's valid entries.
-func (g *segment) whole() (int64, error) {
-	r := bufio.NewReaderSize(io.NewSectionReader(g.f, 0, g.size), 256<<10)
+func (s *segment) whole() (int64, error) {
+	r := bufio.NewReaderSize(io.NewSectionReader(s.f, 0, s.size), 256<<10)
 	var at int64
 	var head [header]byte
 	var body []byte
@@ -195,7 +195,7 @@ func (g *segment) whole() (int64, error) {
 			return at, ignoreEnd(err)
 		}
 		n := int64(binary.BigEndian.Uint32(head[:]))
-		if n < entryHead || n > maxEntry || at+header+n > g.size {
+		if n < entryHead || n > maxEntry || at+header+n > s.size {
 			return at, nil
 		}
 		body = slices.Grow(body[:0], int(n))[:n]

@@ -42,6 +42,13 @@ func child(dir string) {
 	}
 }
 
+func add(t *testing.T, s *Spool, e Entry) {
+	t.Helper()
+	if _, err := s.Append(e); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func open(t *testing.T, cfg Config) *Spool {
 	t.Helper()
 	if cfg.MaxBytes == 0 {
@@ -214,8 +221,8 @@ func TestFull(t *testing.T) {
 func TestKeysAndTicks(t *testing.T) {
 	s := open(t, Config{Dir: t.TempDir()})
 	defer s.Close()
-	s.Append(Entry{Partition: 3, Value: []byte("tick")})
-	s.Append(Entry{Partition: 1, Key: []byte{}, Value: []byte("v"), InFlight: true})
+	add(t, s, Entry{Partition: 3, Value: []byte("tick")})
+	add(t, s, Entry{Partition: 1, Key: []byte{}, Value: []byte("v"), InFlight: true})
 	e, _, own, _, _ := s.Next()
 	if e.Key != nil || e.Partition != 3 || string(e.Value) != "tick" || !own {
 		t.Errorf("tick: got %+v", e)
@@ -296,7 +303,7 @@ func FuzzSegment(f *testing.F) {
 			t.Fatal(err)
 		}
 		values(t, s)
-		s.Append(Entry{Value: []byte("x")})
+		add(t, s, Entry{Value: []byte("x")})
 		if got := values(t, s); len(got) != 1 || got[0] != "x" {
 			t.Errorf("after garbage: got %v, want x", got)
 		}

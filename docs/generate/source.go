@@ -33,14 +33,6 @@ func (s *source) field(t reflect.Type, name string) (string, error) {
 	return s.docs[t.PkgPath()+"."+t.Name()+"."+name], nil
 }
 
-// typ returns the doc comment of a type.
-func (s *source) typ(t reflect.Type) (string, error) {
-	if err := s.parse(t.PkgPath()); err != nil {
-		return "", err
-	}
-	return s.docs[t.PkgPath()+"."+t.Name()], nil
-}
-
 func (s *source) parse(pkg string) error {
 	if s.parsed[pkg] {
 		return nil

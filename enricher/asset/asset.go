@@ -226,7 +226,7 @@ func (t *Table) parseCSV(raw []byte) error {
 	}
 	for {
 		row, err := r.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

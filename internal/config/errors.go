@@ -141,6 +141,7 @@ func flatten(err error) []error {
 		}
 		// fmt.Errorf with several %w also unwraps to many; its own text
 		// would be lost.
+		//nolint:errorlint // one that wraps an Errors has a text of its own
 		if _, isErrors := err.(Errors); isErrors || joinedText(out) == err.Error() {
 			return out
 		}

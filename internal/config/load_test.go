@@ -196,8 +196,8 @@ func TestBadConfigurations(t *testing.T) {
 			want: []string{"FILE:2:3: kafka.zzzzzzzz: unknown key; the keys here are brokers, password, urls"},
 		},
 		{
-			name: "unknown key in a list", file: "collector:\n  exporters:\n    - adress: 192.0.2.1\n",
-			want: []string{"FILE:3:7: collector.exporters[0].adress: unknown key; did you mean collector.exporters[0].address?"},
+			name: "unknown key in a list", file: "collector:\n  exporters:\n    - adddress: 192.0.2.1\n",
+			want: []string{"FILE:3:7: collector.exporters[0].adddress: unknown key; did you mean collector.exporters[0].address?"},
 		},
 		{
 			name: "key of another style", file: "collector:\n  receiveBuffer: 1MB\n",

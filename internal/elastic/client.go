@@ -59,16 +59,15 @@ func New(c Config) (*Client, error) {
 		WriteBufferSize: 64 << 10,
 		ReadBufferSize:  16 << 10,
 	}
-	t, err := elastictransport.New(elastictransport.Config{
-		UserAgent:    "weir",
-		URLs:         urls,
-		Username:     c.Username,
-		Password:     c.Password.Reveal(),
-		APIKey:       c.APIKey.Reveal(),
-		CACert:       ca,
-		DisableRetry: true,
-		Transport:    h,
-	})
+	t, err := elastictransport.NewClient(
+		elastictransport.WithUserAgent("weir"),
+		elastictransport.WithURLs(urls...),
+		elastictransport.WithBasicAuth(c.Username, c.Password.Reveal()),
+		elastictransport.WithAPIKey(c.APIKey.Reveal()),
+		elastictransport.WithCACert(ca),
+		elastictransport.WithDisableRetry(),
+		elastictransport.WithTransport(h),
+	)
 	if err != nil {
 		return nil, fmt.Errorf("elasticsearch: %w", err)
 	}

@@ -54,10 +54,10 @@ func TestDo(t *testing.T) {
 		case "/ok":
 			_, _ = w.Write([]byte(`{"got":"` + r.Header.Get("Authorization") + `"}`))
 		case "/no":
-			w.WriteHeader(400)
+			w.WriteHeader(http.StatusBadRequest)
 			_, _ = w.Write([]byte(`{"error":{"type":"illegal_argument_exception","reason":"bad","caused_by":{"type":"x","reason":"worse"}},"status":400}`))
 		default:
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte("proxy says no"))
 		}
 	}))

@@ -31,6 +31,7 @@ func TestStringNeverShows(t *testing.T) {
 	}
 	for how, shown := range map[string]string{
 		"%v": fmt.Sprintf("%v", h), "%+v": fmt.Sprintf("%+v", h), "%#v": fmt.Sprintf("%#v", h),
+		//nolint:staticcheck // what the verb shows is what is tested
 		"%s": fmt.Sprintf("%s", h.Password), "%q": fmt.Sprintf("%q", h.Password),
 		"slog": logged.String(), "json": string(asJSON), "yaml": string(asYAML),
 	} {

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"time"
@@ -100,7 +101,7 @@ func (f *formatter) opaque(dst []byte, r *kgo.Record, problem error) []byte {
 	} else {
 		o["value"] = r.Value // base64
 	}
-	if problem != nil && problem != errNotJSON {
+	if problem != nil && !errors.Is(problem, errNotJSON) {
 		o["error"] = problem.Error()
 	}
 	headers(o, r)

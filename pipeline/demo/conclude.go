@@ -29,7 +29,9 @@ func (d *run) conclude(ctx context.Context, failed <-chan error) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", r.Scenario, r.Rule, r.FoundCount(), len(r.Expected), severity(r.Severity), after)
 	}
-	w.Flush()
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("print what was found: %w", err)
+	}
 	for _, r := range d.verdict.Rows() {
 		if !r.Found() {
 			fmt.Fprintf(out, "missed: %s for %v\n", r.Rule, r.Missing())

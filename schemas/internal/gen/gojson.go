@@ -133,7 +133,11 @@ func jsonValue(field *avsc.Field, v, always string) string {
 	case avsc.Long:
 		return fmt.Sprintf("dst = jsonLong%s(dst, %q, %s)", always, n, v)
 	case avsc.Double:
-		return fmt.Sprintf("dst = jsonDouble%s(dst, %q, %s)", always, n, v)
+		code := fmt.Sprintf("dst = jsonDoubleAlways(dst, %q, %s)", n, v)
+		if always == "" {
+			code = fmt.Sprintf("if %s != 0 {\n%s\n}", v, code)
+		}
+		return code
 	case avsc.String:
 		return fmt.Sprintf("dst = jsonString(dst, %q, %s)", n, v)
 	case avsc.Enum:
