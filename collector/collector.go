@@ -71,6 +71,7 @@ type Collector struct {
 	done     chan struct{}
 	failed   func(error)
 
+	receiving                             atomic.Bool
 	kernelDrops, refused, shifted, panics atomic.Uint64
 	dropMu                                sync.Mutex
 	dropped                               map[netip.Addr]uint64
@@ -143,6 +144,16 @@ func (c *Collector) Start(ctx context.Context, fail func(error)) (err error) {
 	}
 	c.ticker.Add(1)
 	go c.tick()
+	c.receiving.Store(true)
+	return nil
+}
+
+// Ready returns nil while the collector receives. That Kafka is away does not
+// make it less so: it has its spool.
+func (c *Collector) Ready(context.Context) error {
+	if !c.receiving.Load() {
+		return errors.New("the sockets are not open")
+	}
 	return nil
 }
 
@@ -332,6 +343,7 @@ func (c *Collector) remember() {
 // Kafka has acknowledged everything; what it does not take within two thirds
 // of the time left stays in the spool.
 func (c *Collector) Stop(ctx context.Context) error {
+	c.receiving.Store(false)
 	for _, s := range c.sockets {
 		s.stop()
 	}

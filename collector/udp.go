@@ -70,13 +70,10 @@ func (s *socket) run(handle func(b []byte, source netip.Addr, arrival int64), af
 	for {
 		n, err := s.reader.read(s.raw, true)
 		s.deliver(n, handle, after)
-		if err == nil {
+		if err == nil || errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		if !s.stopping.Load() {
-			if errors.Is(err, syscall.EINTR) {
-				continue
-			}
 			return err
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {

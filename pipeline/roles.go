@@ -72,6 +72,7 @@ func buildCollector(cfg Config, o Options) ([]lifecycle.Component, error) {
 	if err != nil {
 		return nil, errors.Join(err, closed(cl))
 	}
+	o.Health.Register(c.Name(), c.Ready)
 	return []lifecycle.Component{&withClient{Component: c, client: cl}}, nil
 }
 
