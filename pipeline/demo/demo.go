@@ -83,7 +83,11 @@ func Run(ctx context.Context, cfg pipeline.Config, o Options) (err error) {
 	if err := pipeline.Setup(ctx, d.cfg, o.Log, targets, false, func(string) {}); err != nil {
 		return err
 	}
-	screen.note(fmt.Sprintf("topics %s* and data streams logs-weir.*-%s are set up", d.cfg.Kafka.TopicPrefix, d.cfg.Elasticsearch.Namespace))
+	made := "topics " + d.cfg.Kafka.TopicPrefix + "*"
+	if s.elastic != "" {
+		made += " and data streams logs-weir.*-" + d.cfg.Elasticsearch.Namespace
+	}
+	screen.note("set up: " + made)
 	return d.play(ctx)
 }
 
