@@ -155,9 +155,7 @@ func TestCaptures(t *testing.T) {
 
 // TestAgainstTshark compares each counter with what tshark reads.
 func TestAgainstTshark(t *testing.T) {
-	if _, err := exec.LookPath("tshark"); err != nil {
-		t.Skip("tshark is not installed (apt-get install tshark)")
-	}
+	need(t, "tshark", "tshark")
 	for _, c := range captures {
 		if c.withoutTemplate > 0 || c.countersSamples > 0 || c.counters == 0 {
 			continue
@@ -203,9 +201,7 @@ func numbers(t *testing.T, s string) (ns []int64) {
 
 // TestSFlowAgainstTshark compares the one flow sample field by field.
 func TestSFlowAgainstTshark(t *testing.T) {
-	if _, err := exec.LookPath("tshark"); err != nil {
-		t.Skip("tshark is not installed (apt-get install tshark)")
-	}
+	need(t, "tshark", "tshark")
 	path := capturePath(t, "ndpi-sflow.pcap", true)
 	out, err := exec.Command("tshark", "-r", path, "-T", "fields", "-E", "occurrence=l", "-e", "sflow_245.agent", "-e", "ip.src", "-e", "ip.dst", "-e", "ip.proto", "-e", "vlan.id", "-e", "eth.src",
 		"-Y", "sflow_245.header").Output()
@@ -228,10 +224,7 @@ func TestSFlowAgainstTshark(t *testing.T) {
 
 // TestAgainstNfdump sends each capture to nfcapd and compares its totals.
 func TestAgainstNfdump(t *testing.T) {
-	nfcapd, err := exec.LookPath("nfcapd")
-	if err != nil {
-		t.Skip("nfcapd is not installed (apt-get install nfdump)")
-	}
+	nfcapd := need(t, "nfcapd", "nfdump")
 	totals := regexp.MustCompile(`Flows: (\d+), Packets: (\d+), Bytes: (\d+)`)
 	for _, c := range captures {
 		if c.withoutTemplate > 0 || c.countersSamples > 0 || c.counters == 0 {
@@ -278,6 +271,21 @@ func TestAgainstNfdump(t *testing.T) {
 			equal(t, "flows, packets, octets", fmt.Sprint(got.records, sum(got.packets), sum(got.octets)), strings.Join(m[1:], " "))
 		})
 	}
+}
+
+// need finds a program that we compare with. CI has all of them; elsewhere a
+// test goes without.
+func need(t *testing.T, program, pkg string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "":
+		t.Fatalf("%s is not installed, and CI must have it: apt-get install %s", program, pkg)
+	default:
+		t.Skipf("%s is not installed: apt-get install %s", program, pkg)
+	}
+	return path
 }
 
 func freePort(t *testing.T) int {

@@ -28,7 +28,10 @@ func TestMain(m *testing.M) { os.Exit(bed.Main(m, os.Stderr)) }
 func TestSoftflowd(t *testing.T) {
 	for _, tool := range []string{"softflowd", "nfcapd"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("%s is not installed: apt-get install softflowd nfdump", tool)
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is not installed, and CI must have it: apt-get install softflowd nfdump", tool)
+			}
+			t.Skipf("%s is not installed: apt-get install softflowd nfdump", tool)
 		}
 	}
 	for _, file := range []string{"quasarrat-1337.pcap", "ncsa-port-scan.pcap"} {
