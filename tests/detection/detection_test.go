@@ -128,6 +128,9 @@ type alert struct {
 
 // seeds of the runs; more by the environment.
 func seeds(t *testing.T) (list []uint64) {
+	if testing.Short() {
+		t.Skip("plays whole days; leave -short off")
+	}
 	text := os.Getenv("WEIR_SEEDS")
 	if text == "" {
 		text = "1"
