@@ -177,6 +177,9 @@ func (x *Indexer) Start(_ context.Context, fail func(error)) error {
 			fail(err)
 		}
 		close(x.full) // the batches in it are still sent
+		if len(x.full) == 0 && !x.isChecked() {
+			x.abort() // nothing was ever sent and nothing is there to send: do not wait for Elasticsearch
+		}
 		work.Wait()
 		close(stopCommits)
 		commits.Wait()
@@ -229,6 +232,16 @@ func (x *Indexer) check(ctx context.Context) {
 		if sleep(ctx, min(backoff, 5*time.Second)) != nil {
 			return
 		}
+	}
+}
+
+// isChecked reports whether senders have been let go.
+func (x *Indexer) isChecked() bool {
+	select {
+	case <-x.checked:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -387,6 +387,14 @@ func TestStopWithoutElasticsearch(t *testing.T) {
 	}
 }
 
+// TestStopWithNothingRead: an indexer that has read nothing has nothing to wait
+// for, whoever is away.
+func TestStopWithNothingRead(t *testing.T) {
+	s, _ := small(t)
+	s.elastic.URLs = []string{"http://127.0.0.1:1"}
+	s.stop(s.start(nil))
+}
+
 // TestSeveralIndexers: partitions change hands while documents are under way.
 func TestSeveralIndexers(t *testing.T) {
 	s, es := small(t)
