@@ -44,7 +44,8 @@ type Dependencies struct {
 	// TopicPrefix of the deployment, "weir." by default.
 	TopicPrefix string
 	// Partitions asks for the number of partitions of the raw topic. When it
-	// fails the number that the spool remembers is taken.
+	// fails the number that the spool remembers is taken; without one it is
+	// asked again.
 	Partitions func(context.Context) (int, error)
 	// Stdout gets NDJSON with output stdout.
 	Stdout io.Writer
@@ -72,6 +73,7 @@ type Collector struct {
 	failed   func(error)
 
 	receiving                             atomic.Bool
+	waiting                               atomic.Pointer[error] // what the start waits for
 	kernelDrops, refused, shifted, panics atomic.Uint64
 	dropMu                                sync.Mutex
 	dropped                               map[netip.Addr]uint64
@@ -109,7 +111,15 @@ func New(cfg Config, deps Dependencies) (*Collector, error) {
 // Name implements lifecycle.Component.
 func (c *Collector) Name() string { return "collector" }
 
-// Start opens the spool and the sockets.
+// partitionsWait and partitionsMaxWait bound the wait between two questions
+// for the number of partitions.
+const (
+	partitionsWait    = 100 * time.Millisecond
+	partitionsMaxWait = 2 * time.Second
+)
+
+// Start opens the spool and the sockets. A collector that never knew how many
+// partitions there are waits for Kafka, until ctx is done.
 func (c *Collector) Start(ctx context.Context, fail func(error)) (err error) {
 	c.failed, c.done = fail, make(chan struct{})
 	defer func() {
@@ -152,6 +162,9 @@ func (c *Collector) Start(ctx context.Context, fail func(error)) (err error) {
 // make it less so: it has its spool.
 func (c *Collector) Ready(context.Context) error {
 	if !c.receiving.Load() {
+		if err := c.waiting.Load(); err != nil {
+			return *err
+		}
 		return errors.New("the sockets are not open")
 	}
 	return nil
@@ -185,13 +198,9 @@ func (c *Collector) startKafka(ctx context.Context) error {
 		meta.ID, meta.Boot = hex.EncodeToString(id[:]), 1
 	}
 	topic := c.deps.TopicPrefix + kafka.TopicRaw
-	n, err := c.deps.Partitions(ctx)
+	n, err := c.partitions(ctx, topic, meta.Partitions)
 	if err != nil {
-		if meta.Partitions == 0 {
-			return fmt.Errorf("partitions of %s are not known: %w; run weir setup, or check kafka.brokers", topic, err)
-		}
-		n = meta.Partitions
-		c.log.Warn("Kafka is not there: starting with the spool", "topic", topic, "partitions", n, "error", err)
+		return err
 	}
 	if n < 1 || n > kafka.Groups || n&(n-1) != 0 {
 		return fmt.Errorf("%s has %d partitions; it needs a power of two up to %d: run weir setup", topic, n, kafka.Groups)
@@ -206,6 +215,31 @@ func (c *Collector) startKafka(ctx context.Context) error {
 	c.dead = newDeadLetters(c.deps.Producer, c.deps.TopicPrefix+kafka.TopicDeadLetter, fmt.Sprintf("%s-%d", meta.ID, meta.Boot), c.log)
 	c.log.Info("collector", "id", meta.ID, "boot", meta.Boot, "partitions", n, "stream_time", string(c.cfg.StreamTime))
 	return nil
+}
+
+// partitions asks how many partitions the raw topic has. When nobody answers
+// it is as many as the spool remembers; when that never knew, it waits: a
+// record cannot be placed before.
+func (c *Collector) partitions(ctx context.Context, topic string, remembered int) (int, error) {
+	for wait := partitionsWait; ; wait = min(2*wait, partitionsMaxWait) {
+		n, err := c.deps.Partitions(ctx)
+		if err == nil {
+			return n, nil
+		}
+		if remembered > 0 {
+			c.log.Warn("Kafka is not there: starting with the spool", "topic", topic, "partitions", remembered, "error", err)
+			return remembered, nil
+		}
+		err = fmt.Errorf("partitions of %s are not known: %w; run weir setup, or check kafka.brokers", topic, err)
+		if told := c.waiting.Swap(&err); told == nil || (*told).Error() != err.Error() {
+			c.log.Warn("waiting before the sockets are opened", "error", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return 0, err
+		}
+	}
 }
 
 func (c *Collector) odd(h *decode.Header, shift int64) {

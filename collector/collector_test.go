@@ -315,8 +315,18 @@ func TestStartWithoutKafka(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Start(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "weir setup") {
-		t.Fatalf("got %v, want advice: the partitions were never known", err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- c.Start(ctx, nil) }()
+	for c.waiting.Load() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if err := c.Ready(ctx); err == nil || !strings.Contains(err.Error(), "weir setup") {
+		t.Errorf("readiness %v, want advice: the partitions were never known", err)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Fatal("started without knowing the partitions")
 	}
 	stop(t, start(t, cfg, kafkaDeps(newFakeKafka(t, true))))
 
@@ -325,7 +335,7 @@ func TestStartWithoutKafka(t *testing.T) {
 	for n := range 50 {
 		conn.Write(v5Datagram(n*30, 30, time.Now().Unix()))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	ctx, cancel = context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	if err := c.Stop(ctx); err != nil {
 		t.Fatal(err)

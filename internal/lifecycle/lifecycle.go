@@ -30,6 +30,9 @@ type Component interface {
 // It returns nil after an orderly drain that ctx asked for; otherwise the
 // first failure, joined with the errors of stopping.
 func Run(ctx context.Context, log *slog.Logger, grace time.Duration, components ...Component) error {
+	// A start that waits for something ends when a component before it fails.
+	startCtx, cancelStart := context.WithCancel(ctx)
+	defer cancelStart()
 	failed := make(chan error, 1)
 	var started []Component
 	var cause error
@@ -40,10 +43,16 @@ func Run(ctx context.Context, log *slog.Logger, grace time.Duration, components 
 			case failed <- fmt.Errorf("%s: %w", name, err):
 			default: // the first failure decides; later ones are its echoes
 			}
+			cancelStart()
 		}
-		if err := c.Start(ctx, fail); err != nil {
-			// A start that was cut short by the caller is not a failure.
-			if ctx.Err() == nil {
+		if err := c.Start(startCtx, fail); err != nil {
+			// A start that was cut short by the caller is not a failure, one
+			// that was cut short by a failure is not the first.
+			switch {
+			case ctx.Err() != nil:
+			case startCtx.Err() != nil:
+				cause = <-failed
+			default:
 				cause = fmt.Errorf("start %s: %w", name, err)
 			}
 			break

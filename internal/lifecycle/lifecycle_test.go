@@ -102,3 +102,26 @@ func TestRun(t *testing.T) {
 		})
 	}
 }
+
+// waiter starts when its context is done, and not before.
+type waiter struct{ part }
+
+func (w *waiter) Start(ctx context.Context, _ func(error)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A start that waits does not keep a failure before it from ending the process.
+func TestRunEndsAStartThatWaits(t *testing.T) {
+	j := &journal{}
+	a := &part{name: "a", j: j, onStart: func(fail func(error)) {
+		go fail(errors.New("boom"))
+	}}
+	err := lifecycle.Run(t.Context(), slog.New(slog.DiscardHandler), time.Minute, a, &waiter{part{name: "b", j: j}})
+	if err == nil || err.Error() != "a: boom" {
+		t.Errorf("error %v, want a: boom", err)
+	}
+	if want := []string{"start a", "stop a"}; !slices.Equal(j.calls, want) {
+		t.Errorf("calls (-got, +want)\n- %v\n+ %v", j.calls, want)
+	}
+}
