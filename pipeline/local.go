@@ -1,13 +1,13 @@
 package pipeline
 
 import (
-	"fmt"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-flow/weir/detector"
 	"github.com/weir-flow/weir/enricher"
+	"github.com/weir-flow/weir/internal/config"
 	"github.com/weir-flow/weir/internal/kafka"
 	"github.com/weir-flow/weir/internal/stream"
 	"github.com/weir-flow/weir/schemas"
@@ -36,11 +36,11 @@ func NewLocal(cfg Config, log *slog.Logger, rules []*detector.Rule, out LocalOut
 	silent := prometheus.NewRegistry()
 	e, err := enricher.New(cfg.Enricher, enricher.Dependencies{Log: log, Registerer: silent})
 	if err != nil {
-		return nil, fmt.Errorf("enricher: %w", err)
+		return nil, &ConfigError{RoleEnricher, config.Section("enricher", err)}
 	}
 	d, err := detector.New(cfg.Detector, detector.Dependencies{Registerer: silent, Rules: rules})
 	if err != nil {
-		return nil, fmt.Errorf("detector: %w", err)
+		return nil, &ConfigError{RoleDetector, err}
 	}
 	first, merge := DetectorStages(cfg, d)
 	m := stream.NewLocal(merge, out.route(nil), nil)

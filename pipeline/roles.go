@@ -10,6 +10,7 @@ import (
 	"github.com/weir-flow/weir/detector"
 	"github.com/weir-flow/weir/enricher"
 	"github.com/weir-flow/weir/indexer"
+	"github.com/weir-flow/weir/internal/config"
 	"github.com/weir-flow/weir/internal/elastic"
 	"github.com/weir-flow/weir/internal/kafka"
 	"github.com/weir-flow/weir/internal/lifecycle"
@@ -95,7 +96,7 @@ func closed(cl *kgo.Client) error {
 func buildEnricher(cfg Config, o Options) ([]lifecycle.Component, error) {
 	e, err := enricher.New(cfg.Enricher, enricher.Dependencies{Log: o.Log, Registerer: o.registerer})
 	if err != nil {
-		return nil, err
+		return nil, config.Section("enricher", err)
 	}
 	r, err := buildStage(cfg, o, EnricherStage(cfg, e))
 	if err != nil {

@@ -24,6 +24,20 @@ func Roles() []Role {
 	return out
 }
 
+// ConfigError is a role that cannot be made of what its configuration names,
+// such as a rule or a database: starting again does not help.
+type ConfigError struct {
+	Role Role
+	// Err begins with the path of the key, or with the file.
+	Err error
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string { return fmt.Sprintf("%s: %v", e.Role, e.Err) }
+
+// Unwrap returns the error below.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 // Options of a process.
 type Options struct {
 	// Roles that the process runs.
@@ -56,7 +70,7 @@ func Components(cfg Config, o Options) ([]lifecycle.Component, error) {
 		delete(want, b.role)
 		components, err := b.build(cfg, o)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", b.role, err)
+			return nil, &ConfigError{b.role, err}
 		}
 		out = append(out, components...)
 	}

@@ -46,6 +46,7 @@ are internal, and where inventory, geolocation and intelligence are.`,
 				return usagef("-o %q: want table or json", format)
 			}
 			s, err := pipeline.Analyze(cmd.Context(), l.Config, files, o)
+			err = located(l, err)
 			if err == nil && o.Format != pipeline.AnalyzeFlows {
 				fmt.Fprintf(a.err, "%d datagrams, %d flow records, %d enriched flows, %d alerts", s.Datagrams, s.Records, s.Enriched, s.Alerts)
 				if s.Skipped+s.Rejected+s.Refused > 0 {

@@ -24,7 +24,7 @@ cannot be used.`,
 		Example: examples(
 			"weir check weir.yaml",
 			"weir check -c /etc/weir/weir.yaml --connect",
-			"weir check weir.yaml --set detector.rules=[/etc/weir/rules]",
+			"weir check weir.yaml --set detector.rules.dirs=[/etc/weir/rules]",
 			"weir check --dump      # the configuration in effect, secrets hidden",
 		),
 		Args: cobra.MaximumNArgs(1),

@@ -78,6 +78,18 @@ func file(t *testing.T, text string) string {
 	return path
 }
 
+// What a configuration names and cannot be used is told by services as by
+// weir check, with the status that keeps service managers from trying again.
+func TestUnusableFilesAreUsageErrors(t *testing.T) {
+	c := file(t, "enricher:\n  geo: {databases: [/dev/null]}\n")
+	for _, args := range [][]string{{"check"}, {"enricher"}, {"all"}, {"analyze", "x.pcap"}} {
+		r := run(t, nil, append(args, "-c", c)...)
+		if r.status != 2 || !strings.Contains(r.err, c+":2:") || !strings.Contains(r.err, "enricher: geo database /dev/null: ") {
+			t.Errorf("%v: status %d\n%s", args, r.status, r.err)
+		}
+	}
+}
+
 // commands returns the words of every subcommand, by walking the help.
 func commands(t *testing.T) [][]string {
 	t.Helper()

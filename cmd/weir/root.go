@@ -183,5 +183,15 @@ func (a *app) loadWith(defaults pipeline.Config) (*config.Loaded[pipeline.Config
 	return l, log, nil
 }
 
+// located makes an error about what the configuration names (a rule, a
+// database) what weir check says of it: with the line, and exit status 2.
+func located(l *config.Loaded[pipeline.Config], err error) error {
+	var wrong *pipeline.ConfigError
+	if errors.As(err, &wrong) {
+		return l.Locate(wrong.Err)
+	}
+	return err
+}
+
 // examples indents the examples of a command's help.
 func examples(lines ...string) string { return "  " + strings.Join(lines, "\n  ") }

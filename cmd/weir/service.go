@@ -26,7 +26,7 @@ func (a *app) serviceCommand(use, short, long, example string, roles ...pipeline
 			if err != nil {
 				return err
 			}
-			return pipeline.Run(cmd.Context(), l.Config, pipeline.Options{Roles: roles, Log: log, Stdout: a.out})
+			return located(l, pipeline.Run(cmd.Context(), l.Config, pipeline.Options{Roles: roles, Log: log, Stdout: a.out}))
 		},
 	}
 }
