@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 
@@ -73,6 +75,10 @@ func setupElasticsearch(ctx context.Context, cfg Config, _ *slog.Logger, dryRun 
 	}
 	for _, c := range plan.Changes {
 		report(c.String())
+	}
+	var away *net.OpError
+	if errors.As(err, &away) {
+		err = fmt.Errorf("%w (start it, or correct elasticsearch.urls: %s)", err, strings.Join(cfg.Elasticsearch.URLs, ", "))
 	}
 	return err
 }

@@ -187,6 +187,7 @@ func TestExitStatus(t *testing.T) {
 		{"missing argument", nil, []string{"tap"}, 2, []string{"accepts 1 arg(s)"}},
 		{"missing flag", nil, []string{"replay", "x.pcap"}, 2, []string{`required flag(s) "to" not set`}},
 		{"flags that exclude each other", nil, []string{"generate", "--to", "127.0.0.1:1", "--pcap", "x"}, 2, []string{"either"}},
+		{"two things on standard output", nil, []string{"generate", "--pcap", "-", "--truth", "-"}, 2, []string{"--truth -"}},
 		{"unknown topic", nil, []string{"tap", "enrichd"}, 2, []string{"did you mean enriched?"}},
 		{"unknown scenario", nil, []string{"generate", "--pcap", os.DevNull, "--scenario", "wurm"}, 2, []string{"unknown scenario"}},
 		{"no such recording", nil, []string{"replay", "/nonexistent.pcap", "--to", "127.0.0.1:9"}, 1, []string{"/nonexistent.pcap"}},

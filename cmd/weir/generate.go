@@ -60,6 +60,8 @@ collector's socket buffer.`,
 			switch {
 			case (to == "") == (file == ""):
 				return usagef("give either --to HOST:PORT or --pcap FILE")
+			case file == "-" && truth == "-":
+				return usagef("--pcap - and --truth - would mix on standard output; give one of them a FILE")
 			case speed < 0 || rate < 0:
 				return usagef("--speed and --rate must not be negative")
 			case benign && cmd.Flags().Changed("scenario"):
@@ -91,6 +93,9 @@ collector's socket buffer.`,
 			}
 			err = a.play(cmd.Context(), g, to, file, speed, rate)
 			s := g.Stats()
+			if err != nil && s.Datagrams == 0 {
+				return err
+			}
 			fmt.Fprintf(a.err, "%d flow records of %d conversations in %d datagrams of %d exporters\n", s.Records, s.Conversations, s.Datagrams, len(s.Exporters))
 			if errors.Is(err, context.Canceled) {
 				fmt.Fprintln(a.err, "stopped")

@@ -76,8 +76,8 @@ func (a *app) root() *cobra.Command {
 		Use:   "weir",
 		Short: "Flow records in, enriched documents and alerts out",
 		Long: `Weir reads the flow records that routers, firewalls and probes export (NetFlow,
-IPFIX), joins and enriches them, detects attacks in them as they stream by, and
-stores flows and alerts in Elasticsearch. Kafka moves the data between the
+IPFIX, sFlow), joins and enriches them, detects attacks in them as they stream by,
+and stores flows and alerts in Elasticsearch. Kafka moves the data between the
 services; every service scales by starting more of it.
 
 Each service is a subcommand of this one binary. All read the same YAML file

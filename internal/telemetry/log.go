@@ -20,7 +20,17 @@ func NewLogger(c Config, w io.Writer) (*slog.Logger, error) {
 	if c.LogFormat == FormatText || c.LogFormat == FormatAuto && IsTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, opts)), nil
 	}
+	opts.ReplaceAttr = readableDuration
 	return slog.New(slog.NewJSONHandler(w, opts)), nil
+}
+
+// readableDuration writes durations as in the configuration and in text logs:
+// JSON would show nanoseconds without saying so.
+func readableDuration(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // IsTerminal reports that w is a terminal, where people read.

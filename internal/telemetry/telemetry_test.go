@@ -162,8 +162,8 @@ func TestLoggerFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		log.Info("not this")
-		log.Warn("this", "n", 1)
-		if json.Valid(b.Bytes()) != isJSON || strings.Contains(b.String(), "not this") || !strings.Contains(b.String(), "this") {
+		log.Warn("this", "n", 1, "in", 1500*time.Millisecond)
+		if json.Valid(b.Bytes()) != isJSON || strings.Contains(b.String(), "not this") || !strings.Contains(b.String(), "this") || !strings.Contains(b.String(), "1.5s") {
 			t.Errorf("%s: %s", format, b.String())
 		}
 	}
