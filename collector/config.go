@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -140,31 +141,33 @@ func DefaultConfig() Config {
 
 // Validate reports what is wrong, with the key path within the section.
 func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(c.Listen) == 0 {
-		return fmt.Errorf("listen: name at least one URL, such as netflow://0.0.0.0:2055")
+		bad("listen: name at least one URL, such as netflow://0.0.0.0:2055")
 	}
 	for i, l := range c.Listen {
 		if _, err := parseListen(l); err != nil {
-			return fmt.Errorf("listen[%d]: %w", i, err)
+			bad("listen[%d]: %w", i, err)
 		}
 	}
 	if !slices.Contains([]StreamTime{StreamTimeArrival, StreamTimeExport}, c.StreamTime) {
-		return fmt.Errorf("stream_time: %q is neither arrival nor export", c.StreamTime)
+		bad("stream_time: %q is neither arrival nor export", c.StreamTime)
 	}
 	if !slices.Contains([]Output{OutputKafka, OutputStdout}, c.Output) {
-		return fmt.Errorf("output: %q is neither kafka nor stdout", c.Output)
+		bad("output: %q is neither kafka nor stdout", c.Output)
 	}
 	for i, e := range c.Exporters {
 		if _, err := parseNetwork(e.Network); err != nil {
-			return fmt.Errorf("exporters[%d].network: %w", i, err)
+			bad("exporters[%d].network: %w", i, err)
 		}
 		if e.SamplingInterval < 0 {
-			return fmt.Errorf("exporters[%d].sampling_interval: must not be negative", i)
+			bad("exporters[%d].sampling_interval: must not be negative", i)
 		}
 	}
 	for i, p := range c.Allow {
 		if !p.IsValid() {
-			return fmt.Errorf("allow[%d]: not a network such as 192.0.2.0/24", i)
+			bad("allow[%d]: not a network such as 192.0.2.0/24", i)
 		}
 	}
 	for _, n := range []struct {
@@ -178,19 +181,19 @@ func (c Config) Validate() error {
 		{"spool.memory_bytes", int64(c.Spool.MemoryBytes), 64 << 10}, {"spool.after", int64(c.Spool.After), int64(100 * time.Millisecond)}, {"spool.sync", int64(c.Spool.Sync), 0},
 	} {
 		if n.value < n.low {
-			return fmt.Errorf("%s: %d is below the least that works, %d", n.key, n.value, n.low)
+			bad("%s: %d is below the least that works, %d", n.key, n.value, n.low)
 		}
 	}
 	if c.Workers > 64 {
-		return fmt.Errorf("workers: %d is more than 64", c.Workers)
+		bad("workers: %d is more than 64", c.Workers)
 	}
 	if c.Spool.Dir != "" && c.Spool.MaxBytes < 1<<20 {
-		return fmt.Errorf("spool.max_bytes: %v is below the least that works, 1MiB", c.Spool.MaxBytes)
+		bad("spool.max_bytes: %v is below the least that works, 1MiB", c.Spool.MaxBytes)
 	}
 	if c.Realm == "" {
-		return fmt.Errorf("realm: must not be empty")
+		bad("realm: must not be empty")
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // parseListen returns the address to bind.

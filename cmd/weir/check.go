@@ -16,8 +16,9 @@ func (a *app) checkCommand() *cobra.Command {
 		Short: "Validate a configuration and every file it names",
 		Long: `Reads the configuration as the services would (the file, the environment, --set)
 and every file it names: secrets, certificates, rules, databases, lists. It
-connects to nothing and starts nothing. Everything that is wrong is reported at
-once, with the line at fault. --connect also asks the servers.
+connects to nothing and starts nothing. All keys that are wrong are reported at
+once, with the line at fault; the files are read when the keys are right.
+--connect also asks the servers.
 
 Exit status: 0 the configuration is good, 2 it is not, 1 a server (--connect)
 cannot be used.`,
