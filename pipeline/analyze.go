@@ -14,6 +14,7 @@ import (
 
 	"github.com/weir-flow/weir/collector"
 	"github.com/weir-flow/weir/collector/decode"
+	"github.com/weir-flow/weir/detector"
 	"github.com/weir-flow/weir/internal/capture"
 )
 
@@ -154,12 +155,13 @@ func (a *analysis) alert(value []byte) error {
 	return nil
 }
 
-// table prints an alert a line, in its last revision.
+// table prints an alert a line, in its last revision; one that was reopened
+// has a line for each time.
 func (a *analysis) table() error {
 	last := map[string]int{}
 	var rows []*AlertView
 	for _, v := range a.alerts {
-		if i, ok := last[v.Event.ID]; ok {
+		if i, ok := last[v.Event.ID]; ok && v.Weir.Alert.State != detector.StateReopened {
 			first := rows[i].Timestamp
 			rows[i] = v
 			rows[i].Timestamp = first // when it was opened
