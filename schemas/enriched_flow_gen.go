@@ -785,7 +785,7 @@ func (r *Asset) appendFields(dst []byte) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = jsonText(dst, r.Roles[i])
+			dst = AppendJSONText(dst, r.Roles[i])
 		}
 		dst = append(dst, ']')
 	}

@@ -47,7 +47,7 @@ func jsonString(dst []byte, name, v string) []byte {
 	if v == "" {
 		return dst
 	}
-	return jsonText(jsonKey(dst, name), v)
+	return AppendJSONText(jsonKey(dst, name), v)
 }
 
 // jsonSymbol prints an enum; UNKNOWN is its zero.
@@ -115,9 +115,10 @@ func jsonHexText(dst, b []byte) []byte {
 	return append(hex.AppendEncode(append(dst, '"'), b), '"')
 }
 
-// jsonText appends a string, escaped where JSON demands it; what is not UTF-8
-// becomes U+FFFD.
-func jsonText[T string | []byte](dst []byte, s T) []byte {
+// AppendJSONText appends s as a JSON string, escaped where JSON (RFC 8259)
+// demands it. What is not UTF-8 becomes U+FFFD: the text comes from exporters,
+// and one bad byte must not cost a record or a document.
+func AppendJSONText[T ~string | ~[]byte](dst []byte, s T) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
 	start := 0

@@ -47,12 +47,12 @@ func jsonExtraKey(dst []byte, name string) []byte {
 		dst = append(dst, ',')
 	}
 	at := len(dst)
-	dst = jsonText(dst, name)
+	dst = AppendJSONText(dst, name)
 	if reservedName(name) || strings.HasPrefix(name, extraPrefix) {
 		dst = append(dst[:at], '"')
 		dst = append(dst, extraPrefix...)
 		rest := len(dst)
-		dst = jsonText(dst, name)
+		dst = AppendJSONText(dst, name)
 		dst = append(dst[:rest], dst[rest+1:]...) // its opening quote
 	}
 	return append(dst, ':')
@@ -66,7 +66,7 @@ func jsonExtraValue(dst []byte, v *ExtraValue, depth int) []byte {
 	case ExtraDouble:
 		return jsonNumber(dst, v.Double)
 	case ExtraString:
-		return jsonText(dst, v.Bytes)
+		return AppendJSONText(dst, v.Bytes)
 	case ExtraBytes:
 		return jsonHexText(dst, v.Bytes)
 	case ExtraList:
@@ -85,7 +85,7 @@ func jsonList(dst []byte, list []Extra, depth int) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = append(jsonText(dst, list[i].Name), ':')
+			dst = append(AppendJSONText(dst, list[i].Name), ':')
 			dst = jsonExtraValue(dst, &list[i].Value, depth+1)
 		}
 		return append(dst, '}')
@@ -99,7 +99,7 @@ func jsonList(dst []byte, list []Extra, depth int) []byte {
 			dst = jsonExtraValue(dst, &list[i].Value, depth+1)
 			continue
 		}
-		dst = append(jsonText(append(dst, '{'), list[i].Name), ':')
+		dst = append(AppendJSONText(append(dst, '{'), list[i].Name), ':')
 		dst = append(jsonExtraValue(dst, &list[i].Value, depth+1), '}')
 	}
 	return append(dst, ']')

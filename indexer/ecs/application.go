@@ -215,11 +215,11 @@ func (e *Encoder) http(w *writer, s sides[schemas.HTTP]) {
 		w.key("full")
 		w.b = append(w.b, `"http://`...)
 		at := len(w.b)
-		w.b = appendString(w.b, host)
+		w.b = schemas.AppendJSONText(w.b, host)
 		// Join the two strings: host's closing quote and url's opening one go.
 		w.b = append(w.b[:at], w.b[at+1:len(w.b)-1]...)
 		at = len(w.b)
-		w.b = appendString(w.b, url)
+		w.b = schemas.AppendJSONText(w.b, url)
 		w.b = append(w.b[:at], w.b[at+1:]...)
 	}
 	w.text("domain", domain)

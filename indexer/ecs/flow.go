@@ -215,7 +215,7 @@ func (w *writer) lower(name, s string) {
 	}
 	w.key(name)
 	at := len(w.b)
-	w.b = appendString(w.b, s)
+	w.b = schemas.AppendJSONText(w.b, s)
 	// Escapes are in lower case already, other than ASCII is left alone.
 	for i := at; i < len(w.b); i++ {
 		if c := w.b[i]; 'A' <= c && c <= 'Z' {
@@ -364,7 +364,7 @@ func (e *Encoder) threat(w *writer, f *schemas.EnrichedFlow) {
 			for i := range hits {
 				if s := value(&hits[i]); s != "" {
 					w.comma()
-					w.b = appendString(w.b, s)
+					w.b = schemas.AppendJSONText(w.b, s)
 				}
 			}
 		}
@@ -444,7 +444,7 @@ func (e *Encoder) related(w *writer, f *schemas.EnrichedFlow) {
 	texts(w, "hash", e.hashes)
 	if f.Flow.UserName != "" {
 		a := w.openArray("user")
-		w.b = appendString(w.b, f.Flow.UserName)
+		w.b = schemas.AppendJSONText(w.b, f.Flow.UserName)
 		w.closeArray(a)
 	}
 	w.close(m)
@@ -454,7 +454,7 @@ func texts(w *writer, name string, list []string) {
 	a := w.openArray(name)
 	for _, s := range list {
 		w.comma()
-		w.b = appendString(w.b, s)
+		w.b = schemas.AppendJSONText(w.b, s)
 	}
 	w.closeArray(a)
 }

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/weir-flow/weir/schemas"
 )
@@ -74,7 +73,7 @@ func (w *writer) raw(name, json string) {
 func (w *writer) text(name, s string) {
 	if s != "" {
 		w.key(name)
-		w.b = appendString(w.b, s)
+		w.b = schemas.AppendJSONText(w.b, s)
 	}
 }
 
@@ -225,58 +224,8 @@ func appendTime(b []byte, ms int64) []byte {
 
 func append2(b []byte, n int) []byte { return append(b, '0'+byte(n/10), '0'+byte(n%10)) }
 
-// plain tells the ASCII bytes that stand for themselves in a JSON string.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
-
-// appendString appends s as a JSON string. What is not UTF-8 becomes U+FFFD:
-// the text comes from exporters, and one bad byte must not cost a document.
-func appendString[S ~string | ~[]byte](b []byte, s S) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
-		if c < utf8.RuneSelf {
-			b = append(b, s[start:i]...)
-			switch c {
-			case '"', '\\':
-				b = append(b, '\\', c)
-			case '\n':
-				b = append(b, '\\', 'n')
-			case '\r':
-				b = append(b, '\\', 'r')
-			case '\t':
-				b = append(b, '\\', 't')
-			default:
-				b = append(b, '\\', 'u', '0', '0', hexLower[c>>4], hexLower[c&15])
-			}
-			i++
-			start = i
-			continue
-		}
-		// A rune is at most four bytes: the conversion stays on the stack.
-		r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
-		if r == utf8.RuneError && n == 1 {
-			b = append(b, s[start:i]...)
-			b = append(b, "\ufffd"...)
-			start = i + 1
-		}
-		i += n
-	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
-}
-
 // AppendString appends s as a JSON string; what is not UTF-8 becomes U+FFFD.
-func AppendString(dst []byte, s string) []byte { return appendString(dst, s) }
+func AppendString(dst []byte, s string) []byte { return schemas.AppendJSONText(dst, s) }
 
 // AppendTime appends a time in ms since the epoch as a JSON string, RFC 3339
 // in UTC.

@@ -192,7 +192,7 @@ func (e *Encoder) intel(w *writer, f *schemas.EnrichedFlow) {
 		for i := range hits {
 			if hits[i].Category != "" {
 				w.comma()
-				w.b = appendString(w.b, hits[i].Category)
+				w.b = schemas.AppendJSONText(w.b, hits[i].Category)
 			}
 		}
 	}
@@ -259,7 +259,7 @@ func (e *Encoder) extraMembers(w *writer, list []schemas.Extra, depth int) {
 			}
 			w.b = append(w.b, '"')
 		} else {
-			w.b = appendString(w.b, x.Name)
+			w.b = schemas.AppendJSONText(w.b, x.Name)
 		}
 		w.b = append(w.b, ':')
 		if same == i+1 {
@@ -301,7 +301,7 @@ func (e *Encoder) extraValue(w *writer, v *schemas.ExtraValue, depth int) {
 	case schemas.ExtraDouble:
 		w.b = appendFloat(w.b, v.Double)
 	case schemas.ExtraString:
-		w.b = appendString(w.b, v.Bytes)
+		w.b = schemas.AppendJSONText(w.b, v.Bytes)
 	case schemas.ExtraBytes:
 		w.b = append(w.b, '"')
 		w.b = appendHex(w.b, v.Bytes)

@@ -152,7 +152,7 @@ func jsonValue(field *avsc.Field, v, always string) string {
 	case avsc.Array:
 		element := map[avsc.Kind]string{
 			avsc.Long:   "dst = strconv.AppendInt(dst, %s[i], 10)",
-			avsc.String: "dst = jsonText(dst, %s[i])",
+			avsc.String: "dst = AppendJSONText(dst, %s[i])",
 			avsc.Record: "dst = append(%s[i].appendFields(append(dst, '{')), '}')",
 		}[t.Items.Kind]
 		if element == "" {
