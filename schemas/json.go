@@ -115,6 +115,14 @@ func jsonHexText(dst, b []byte) []byte {
 	return append(hex.AppendEncode(append(dst, '"'), b), '"')
 }
 
+// plain tells the ASCII bytes that stand for themselves in a JSON string.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 // AppendJSONText appends s as a JSON string, escaped where JSON (RFC 8259)
 // demands it. What is not UTF-8 becomes U+FFFD: the text comes from exporters,
 // and one bad byte must not cost a record or a document.
@@ -124,6 +132,10 @@ func AppendJSONText[T ~string | ~[]byte](dst []byte, s T) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
+		if plain[c] {
+			i++
+			continue
+		}
 		if c >= utf8.RuneSelf {
 			// A rune has at most four bytes; the conversion stays on the stack.
 			r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
@@ -135,23 +147,21 @@ func AppendJSONText[T ~string | ~[]byte](dst []byte, s T) []byte {
 			i += n
 			continue
 		}
-		if c < ' ' || c == '"' || c == '\\' {
-			dst = append(dst, s[start:i]...)
-			switch c {
-			case '"', '\\':
-				dst = append(dst, '\\', c)
-			case '\n':
-				dst = append(dst, '\\', 'n')
-			case '\r':
-				dst = append(dst, '\\', 'r')
-			case '\t':
-				dst = append(dst, '\\', 't')
-			default:
-				dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&0xF])
-			}
-			start = i + 1
+		dst = append(dst, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&0xF])
 		}
 		i++
+		start = i
 	}
 	return append(append(dst, s[start:]...), '"')
 }
